@@ -1,0 +1,49 @@
+"""Fixtures for the tests that need a browser: a headless Chromium and the rendered site."""
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+# CI sets this: there a browser test that is skipped has failed.
+REQUIRED = bool(os.environ.get("EM_NOTES_REQUIRE_BROWSER"))
+FLAGS = """--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
+--disable-component-update --disable-sync""".split()
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "browser: needs Chromium; a skip counts as a failure where CI asks for it")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if REQUIRED and report.skipped and item.get_closest_marker("browser"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, but EM_NOTES_REQUIRE_BROWSER is set: {call.excinfo.value}"
+    return report
+
+
+@pytest.fixture(scope="session")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        names = ("chromium", "chromium-browser", "google-chrome")
+        found = [path for path in map(shutil.which, names) if path]
+        program = os.environ.get("CHROMIUM") or (found + [playwright.chromium.executable_path])[0]
+        if not os.path.exists(program):
+            pytest.skip("no Chromium: install it (apt-get install chromium) or set CHROMIUM to its path")
+        chromium = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="session")
+def site():
+    "The folder of the site, rendered by nbconvert from executed copies of the notebooks."
+    out = ROOT / "_build" / "site"
+    subprocess.run([sys.executable, "-m", "tools.book", "--nbconvert", "--out", out], cwd=ROOT, check=True)
+    return out

@@ -1,0 +1,116 @@
+"""JupyterLab: notebooks run from top to bottom, and their players move, in a real browser with a live kernel."""
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import nbformat
+import pytest
+
+from tools.execute import NBS, ROOT
+
+pytestmark = pytest.mark.browser
+
+SETTINGS = {
+    # All cells in the page at once: a windowed notebook builds only those in view.
+    "notebook-extension/tracker": {"windowingMode": "none"},
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+}
+
+
+def get(url, token):
+    request = urllib.request.Request(url, headers={"Authorization": f"token {token}"})
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        return json.load(answer)
+
+
+def wait_until(true, seconds, what):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if true():
+                return
+        except OSError:  # the server isn't up yet
+            pass
+        time.sleep(0.2)
+    raise TimeoutError(f"{what} took more than {seconds} s")
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    "Address and token of a JupyterLab on a copy of the project, with its own configuration."
+    home = tmp_path_factory.mktemp("lab")
+    ignore = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
+    for name in ("nbs", "em_notes"):
+        shutil.copytree(ROOT / name, home / name, symlinks=True, ignore=ignore)
+    for name in ("settings.ini", "_quarto.yml"):
+        shutil.copy(ROOT / name, home)
+    for path in (home / "nbs").glob("*.ipynb"):  # what the test sees is what it ran
+        nb = nbformat.read(path, as_version=4)
+        nb.metadata.pop("widgets", None)
+        for cell in nb.cells:
+            if cell.cell_type == "code":
+                cell.outputs = []
+        nbformat.write(nb, path)
+    for name, values in SETTINGS.items():
+        file = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(values))
+    own = {
+        "JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "runtime",
+        "JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces", "IPYTHONDIR": "ipython",
+    }
+    env = os.environ | {key: str(home / folder) for key, folder in own.items()} | {"PYTHONPATH": str(home)}
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    token = secrets.token_hex(16)
+    options = [f"--ServerApp.port={port}", f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={home / 'nbs'}",
+               "--ServerApp.open_browser=False", "--ServerApp.allow_root=True", "--LabApp.expose_app_in_browser=True"]
+    with open(home / "server.log", "w") as log:
+        server = subprocess.Popen([sys.executable, "-m", "jupyterlab", *options], cwd=home, env=env,
+                                  stdout=log, stderr=subprocess.STDOUT)
+        try:
+            url = f"http://127.0.0.1:{port}"
+            wait_until(lambda: get(f"{url}/api/status", token), 60, "starting JupyterLab")
+            yield url, token
+        finally:
+            server.terminate()
+            server.wait(timeout=30)
+
+
+@pytest.mark.parametrize("name", [name for name in ("02_em", "widgets") if (NBS / f"{name}.ipynb").exists()])
+def test_notebook_runs_and_its_player_moves(browser, lab, name):
+    url, token = lab
+    context = browser.new_context(viewport={"width": 1300, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.goto(f"{url}/lab/tree/{name}.ipynb?reset&token={token}")
+
+    def idle():
+        kernels = [s["kernel"] for s in get(f"{url}/api/sessions", token) if s["path"] == f"{name}.ipynb"]
+        return kernels and all(k["execution_state"] == "idle" for k in kernels)
+
+    wait_until(idle, 120, "starting the kernel")
+    assert page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    wait_until(idle, 120, "running the notebook")
+    notebook = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
+    errors = notebook.locator(", ".join(f'[data-mime-type="application/vnd.jupyter.{kind}"]' for kind in ("error", "stderr")))
+    assert errors.all_inner_texts() == []
+    code = [cell for cell in nbformat.read(NBS / f"{name}.ipynb", as_version=4).cells if cell.cell_type == "code"]
+    prompts = [text for text in notebook.locator(".jp-CodeCell .jp-InputPrompt").all_inner_texts() if text != "[ ]:"]
+    assert len(prompts) == len(code)
+    player = notebook.locator(".em-player").first
+    player.scroll_into_view_if_needed()
+    frame = player.locator("img.em-frame")
+    player.locator("input[type=range]").focus()
+    for press in ("Home", "ArrowRight"):
+        before = frame.get_attribute("src")
+        page.keyboard.press(press)
+    page.wait_for_function("([image, src]) => image.src !== src", arg=[frame.element_handle(), before])
+    context.close()
