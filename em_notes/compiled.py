@@ -15,20 +15,24 @@ from .data import Data
 from .kernels import EXP_MIN, sweep
 
 # %% auto #0
-__all__ = ['as_int', 'as_float', 'C', 'LOG2_E', 'ROUND', 'LN2_HIGH', 'LN2_LOW', 'TILE', 'LINEAR', 'COMPLEMENT', 'NORM', 'PANEL',
+__all__ = ['as_int', 'as_float', 'C', 'LOG2_E', 'ROUND', 'LN2_HIGH', 'LN2_LOW', 'TILE', 'PANEL', 'LINEAR', 'COMPLEMENT', 'NORM',
            'NONE', 'EMPTY', 'kernel', 'bitcast', 'wide_lanes', 'exp_coefficients', 'exp', 'scratch', 'load',
-           'feature_pairs', 'build', 'multiply_add', 'add_products', 'exponentiate', 'normalise', 'fill', 'total',
-           'expanded_rows', 'subtract', 'lower_half_norm', 'weigh', 'whitened_rows', 'scaled_square', 'scaled_moments',
-           'scaled_rows', 'fixed', 'symbols_pass', 'fast_em_pass', 'fast_log_joints', 'whitened', 'fast_whitened_pass',
-           'fast_whitened_joints']
+           'feature_pairs', 'build', 'leftover_add', 'multiply_add', 'leftover_products', 'add_products',
+           'exponentiate', 'normalise', 'fill', 'total', 'spread_out', 'expanded_tiles', 'expanded_rows', 'subtract',
+           'lower_half_norm', 'weigh', 'whitened_tiles', 'whitened_rows', 'scaled_square', 'scaled_moments',
+           'scaled_tiles', 'scaled_rows', 'fixed', 'symbols_pass', 'fast_em_pass', 'fast_log_joints', 'whitened',
+           'fast_whitened_pass', 'fast_whitened_joints']
 
-# %% ../nbs/compiled.ipynb #fb0340a5
-def kernel(f=None, *, keep_order: bool = False): # keep_order: leave (a + b) - b as it is written
+# %% ../nbs/compiled.ipynb #edcf9199
+def kernel(f=None, *, keep_order: bool = False, # leave (a + b) - b as it is written
+           allocates: bool = False # makes arrays, and so must count who refers to them
+          ):
     "A decorator: compile, without the interpreter's lock, into a cache on disk where one can be written."
-    if f is None: return lambda g: kernel(g, keep_order=keep_order)
+    if f is None: return lambda g: kernel(g, keep_order=keep_order, allocates=allocates)
     relaxed = {"contract", "nnan", "ninf", "nsz", "arcp"} | (set() if keep_order else {"reassoc"}) # data are finite: see `Data`
-    try: return njit(f, nogil=True, fastmath=relaxed, cache=f.__module__ != "__main__")
-    except RuntimeError: return njit(f, nogil=True, fastmath=relaxed) # no folder to cache in
+    options = dict(nogil=True, fastmath=relaxed, _nrt=allocates, cache=f.__module__ != "__main__")
+    try: return njit(f, **options)
+    except RuntimeError: return njit(f, **{**options, "cache": False}) # no folder to cache in
 
 def bitcast(source, target, code): # an intrinsic that reads the same 64 bits as another type
     @intrinsic
@@ -76,10 +80,10 @@ def exp(x): # EXP_MIN <= x <= 700
     p = p * r + C[0]
     return as_float(as_int(p) + (as_int(m) << 52)) # n goes into the exponent's bits
 
-# %% ../nbs/compiled.ipynb #688b97a9
-TILE = 256 # rows a tile: 2 kB a feature
+# %% ../nbs/compiled.ipynb #9e0b0330
+TILE, PANEL = 224, 4 # rows a tile; features held at a time
 
-@kernel
+@kernel(allocates=True)
 def scratch(rows: int, cols: int): # (rows, cols)
     "An empty table whose rows begin where cache lines begin, when cols is a multiple of 8."
     a = np.empty(rows * cols + 8)
@@ -119,22 +123,62 @@ def feature_pairs(kind: str, d: int) -> tuple[np.ndarray, np.ndarray]: # (F - 1,
 def build(phi, z, left, right, f0, m):
     "phi[f] = feature f0 + f of the tile z."
     wide_lanes()
-    for f in range(len(phi)):
-        p, u, j = phi[f], z[left[f0 + f]], right[f0 + f]
-        if j >= 0:
-            v = z[j]
-            for t in range(m): p[t] = u[t] * v[t]
+    f = 0
+    while f < len(phi):
+        i, j = left[f0 + f], right[f0 + f]
+        p0, u = phi[f], z[i]
+        if j >= 0 and f + 4 <= len(phi) and left[f0 + f + 3] == i and right[f0 + f + 3] == j + 3: # one column by four neighbours
+            p1, p2, p3, v0, v1, v2, v3 = phi[f + 1], phi[f + 2], phi[f + 3], z[j], z[j + 1], z[j + 2], z[j + 3]
+            for t in range(m):
+                a = u[t]
+                p0[t] = a * v0[t]
+                p1[t] = a * v1[t]
+                p2[t] = a * v2[t]
+                p3[t] = a * v3[t]
+            f += 3
+        elif j >= 0:
+            v0 = z[j]
+            for t in range(m): p0[t] = u[t] * v0[t]
         elif j == LINEAR:
-            for t in range(m): p[t] = u[t]
+            for t in range(m): p0[t] = u[t]
         elif j == COMPLEMENT:
-            for t in range(m): p[t] = 1.0 - u[t]
+            for t in range(m): p0[t] = 1.0 - u[t]
         else:
-            for t in range(m): p[t] = u[t] * u[t]
+            for t in range(m): p0[t] = u[t] * u[t]
             for i in range(1, len(z)):
-                v = z[i]
-                for t in range(m): p[t] += v[t] * v[t]
+                v0 = z[i]
+                for t in range(m): p0[t] += v0[t] * v0[t]
+        f += 1
 
-# %% ../nbs/compiled.ipynb #9ae94ab3
+# %% ../nbs/compiled.ipynb #a2be5cae
+@kernel
+def leftover_add(l, w, f0, phi, m, k):
+    "What `multiply_add` leaves: components from k on two at a time and one, and the features after the last four."
+    wide_lanes()
+    K, F = len(l), len(phi) // 4 * 4
+    while k + 2 <= K:
+        l0, l1 = l[k], l[k + 1]
+        for f in range(0, F, 4):
+            g, p0, p1, p2, p3 = f0 + f, phi[f], phi[f + 1], phi[f + 2], phi[f + 3]
+            a0, a1, a2, a3 = w[k, g], w[k, g + 1], w[k, g + 2], w[k, g + 3]
+            b0, b1, b2, b3 = w[k + 1, g], w[k + 1, g + 1], w[k + 1, g + 2], w[k + 1, g + 3]
+            for t in range(m):
+                q0, q1, q2, q3 = p0[t], p1[t], p2[t], p3[t]
+                l0[t] += a0 * q0 + a1 * q1 + a2 * q2 + a3 * q3
+                l1[t] += b0 * q0 + b1 * q1 + b2 * q2 + b3 * q3
+        k += 2
+    if k < K:
+        l0 = l[k]
+        for f in range(0, F, 4):
+            g, p0, p1, p2, p3 = f0 + f, phi[f], phi[f + 1], phi[f + 2], phi[f + 3]
+            a0, a1, a2, a3 = w[k, g], w[k, g + 1], w[k, g + 2], w[k, g + 3]
+            for t in range(m): l0[t] += a0 * p0[t] + a1 * p1[t] + a2 * p2[t] + a3 * p3[t]
+    for f in range(F, len(phi)):
+        p0 = phi[f]
+        for k in range(K):
+            l0, a0 = l[k], w[k, f0 + f]
+            for t in range(m): l0[t] += a0 * p0[t]
+
 @kernel
 def multiply_add(l, w, f0, phi, m):
     "l[k, t] += sum over f of w[k, f0 + f] phi[f, t], four by four."
@@ -156,28 +200,44 @@ def multiply_add(l, w, f0, phi, m):
                 l2[t] += c0 * q0 + c1 * q1 + c2 * q2 + c3 * q3
                 l3[t] += d0 * q0 + d1 * q1 + d2 * q2 + d3 * q3
             k += 4
-        while k + 2 <= K:
-            l0, l1 = l[k], l[k + 1]
-            a0, a1, a2, a3 = w[k, g], w[k, g + 1], w[k, g + 2], w[k, g + 3]
-            b0, b1, b2, b3 = w[k + 1, g], w[k + 1, g + 1], w[k + 1, g + 2], w[k + 1, g + 3]
+        f += 4
+    leftover_add(l, w, f0, phi, m, K // 4 * 4)
+
+# %% ../nbs/compiled.ipynb #12e0c390
+@kernel
+def leftover_products(s, f0, r, phi, m, k):
+    "What `add_products` leaves: components from k on two at a time and one, and the features after the last four."
+    wide_lanes()
+    K, F = len(r), len(phi) // 4 * 4
+    while k + 2 <= K:
+        r0, r1 = r[k], r[k + 1]
+        for f in range(0, F, 4):
+            g, p0, p1, p2, p3 = f0 + f, phi[f], phi[f + 1], phi[f + 2], phi[f + 3]
+            a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = 0.0
             for t in range(m):
                 q0, q1, q2, q3 = p0[t], p1[t], p2[t], p3[t]
-                l0[t] += a0 * q0 + a1 * q1 + a2 * q2 + a3 * q3
-                l1[t] += b0 * q0 + b1 * q1 + b2 * q2 + b3 * q3
-            k += 2
-        if k < K:
-            l0 = l[k]
-            a0, a1, a2, a3 = w[k, g], w[k, g + 1], w[k, g + 2], w[k, g + 3]
-            for t in range(m): l0[t] += a0 * p0[t] + a1 * p1[t] + a2 * p2[t] + a3 * p3[t]
-        f += 4
-    while f < F:
+                a, b = r0[t], r1[t]
+                a0 += a * q0; a1 += a * q1; a2 += a * q2; a3 += a * q3
+                b0 += b * q0; b1 += b * q1; b2 += b * q2; b3 += b * q3
+            s[k, g] += a0; s[k, g + 1] += a1; s[k, g + 2] += a2; s[k, g + 3] += a3
+            s[k + 1, g] += b0; s[k + 1, g + 1] += b1; s[k + 1, g + 2] += b2; s[k + 1, g + 3] += b3
+        k += 2
+    if k < K:
+        r0 = r[k]
+        for f in range(0, F, 4):
+            g, p0, p1, p2, p3 = f0 + f, phi[f], phi[f + 1], phi[f + 2], phi[f + 3]
+            a0 = a1 = a2 = a3 = 0.0
+            for t in range(m):
+                a = r0[t]
+                a0 += a * p0[t]; a1 += a * p1[t]; a2 += a * p2[t]; a3 += a * p3[t]
+            s[k, g] += a0; s[k, g + 1] += a1; s[k, g + 2] += a2; s[k, g + 3] += a3
+    for f in range(F, len(phi)):
         p0 = phi[f]
         for k in range(K):
-            l0, a0 = l[k], w[k, f0 + f]
-            for t in range(m): l0[t] += a0 * p0[t]
-        f += 1
+            r0, a0 = r[k], 0.0
+            for t in range(m): a0 += r0[t] * p0[t]
+            s[k, f0 + f] += a0
 
-# %% ../nbs/compiled.ipynb #b5b1fb8a
 @kernel
 def add_products(s, f0, r, phi, m):
     "s[k, f0 + f] += sum over t of r[k, t] phi[f, t], four by four."
@@ -201,32 +261,8 @@ def add_products(s, f0, r, phi, m):
             s[k + 2, g] += c0; s[k + 2, g + 1] += c1; s[k + 2, g + 2] += c2; s[k + 2, g + 3] += c3
             s[k + 3, g] += d0; s[k + 3, g + 1] += d1; s[k + 3, g + 2] += d2; s[k + 3, g + 3] += d3
             k += 4
-        while k + 2 <= K:
-            r0, r1 = r[k], r[k + 1]
-            a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = 0.0
-            for t in range(m):
-                q0, q1, q2, q3 = p0[t], p1[t], p2[t], p3[t]
-                a, b = r0[t], r1[t]
-                a0 += a * q0; a1 += a * q1; a2 += a * q2; a3 += a * q3
-                b0 += b * q0; b1 += b * q1; b2 += b * q2; b3 += b * q3
-            s[k, g] += a0; s[k, g + 1] += a1; s[k, g + 2] += a2; s[k, g + 3] += a3
-            s[k + 1, g] += b0; s[k + 1, g + 1] += b1; s[k + 1, g + 2] += b2; s[k + 1, g + 3] += b3
-            k += 2
-        if k < K:
-            r0 = r[k]
-            a0 = a1 = a2 = a3 = 0.0
-            for t in range(m):
-                a = r0[t]
-                a0 += a * p0[t]; a1 += a * p1[t]; a2 += a * p2[t]; a3 += a * p3[t]
-            s[k, g] += a0; s[k, g + 1] += a1; s[k, g + 2] += a2; s[k, g + 3] += a3
         f += 4
-    while f < F:
-        p0 = phi[f]
-        for k in range(K):
-            r0, a0 = r[k], 0.0
-            for t in range(m): a0 += r0[t] * p0[t]
-            s[k, f0 + f] += a0
-        f += 1
+    leftover_products(s, f0, r, phi, m, K // 4 * 4)
 
 # %% ../nbs/compiled.ipynb #5c5ea25e
 @kernel(keep_order=True)
@@ -286,19 +322,21 @@ def total(row, m):
     for t in range(m): s += row[t]
     return s
 
-# %% ../nbs/compiled.ipynb #e9ce7c65
-PANEL = 160 # features held at a time; where there are more, they are made again for the statistics, four at a time
+# %% ../nbs/compiled.ipynb #8a7b4054
+@kernel
+def spread_out(out, l, a, m):
+    "out[a + t, k] = l[k, t]: lanes become rows again."
+    for k in range(len(l)):
+        l0 = l[k]
+        for t in range(m): out[a + t, k] = l0[t]
 
 @kernel
-def expanded_rows(x, weights, center, inverse, eta, left, right, sums, out, lo, hi):
-    "Rows lo:hi of `em_pass` into sums (k, F), or of `log_joints` into out (n, k) where that is not empty; returns the bound."
+def expanded_tiles(x, weights, center, inverse, eta, left, right, sums, out, lo, hi, z, phi, l, top, norm):
+    "The loop of `expanded_rows`, in tables that are there already."
     wide_lanes()
-    K, F = eta.shape[0], eta.shape[1] - 1
-    panel = F if F <= PANEL else 4
-    z, phi, l, rows = scratch(x.shape[1], TILE), scratch(panel, TILE), scratch(K, TILE), scratch(2, TILE)
-    bound = 0.0
-    for a in range(lo, hi, TILE):
-        m = min(TILE, hi - a)
+    K, F, panel, tile, bound = len(eta), eta.shape[1] - 1, len(phi), z.shape[1], 0.0
+    for a in range(lo, hi, tile):
+        m = min(tile, hi - a)
         load(z, x, a, m, center, inverse)
         for k in range(K): fill(l[k], eta[k, 0], m)
         for f in range(0, F, panel):
@@ -306,20 +344,24 @@ def expanded_rows(x, weights, center, inverse, eta, left, right, sums, out, lo, 
             build(part, z, left, right, f, m)
             multiply_add(l, eta, 1 + f, part, m)
         if out.size:
-            for k in range(K):
-                l0 = l[k]
-                for t in range(m): out[a + t, k] = l0[t]
+            spread_out(out, l, a, m)
             continue
-        exponentiate(l, rows[0], rows[1], m)
-        bound += normalise(l, rows[0], rows[1], weights, a, m)
+        exponentiate(l, top, norm, m)
+        bound += normalise(l, top, norm, weights, a, m)
         for k in range(K): sums[k, 0] += total(l[k], m)
         for f in range(0, F, panel):
             part = phi[:min(panel, F - f)]
-            if panel < F: build(part, z, left, right, f, m)
+            build(part, z, left, right, f, m)
             add_products(sums, 1 + f, l, part, m)
     return bound
 
-# %% ../nbs/compiled.ipynb #63ea872d
+@kernel(allocates=True)
+def expanded_rows(x, weights, center, inverse, eta, left, right, sums, out, lo, hi):
+    "Rows lo:hi of `em_pass` into sums (k, F), or of `log_joints` into out (n, k) where that is not empty; returns the bound."
+    z, phi, l, rows = scratch(x.shape[1], TILE), scratch(min(PANEL, len(left)), TILE), scratch(len(eta), TILE), scratch(2, TILE)
+    return expanded_tiles(x, weights, center, inverse, eta, left, right, sums, out, lo, hi, z, phi, l, rows[0], rows[1])
+
+# %% ../nbs/compiled.ipynb #7eca5e37
 @kernel
 def subtract(y, z, mean, m):
     "y[i] = z[i] - mean[i]: exact for a row near the mean, however far both are from the origin."
@@ -348,12 +390,10 @@ def weigh(ry, r, y, m):
     return s
 
 @kernel
-def whitened_rows(x, weights, means, w, const, sums, second, out, lo, hi, tile):
-    "Rows lo:hi of `whitened_pass` into sums (k, 1 + d) and the lower half of second (k, d, d), or of `whitened_joints` into out."
+def whitened_tiles(x, weights, means, w, const, sums, second, out, lo, hi, zero, one, z, u, y, l, top, norm):
+    "The loop of `whitened_rows`, in tables that are there already."
     wide_lanes()
-    K, d = means.shape
-    z, u, y, l, rows = scratch(d, tile), scratch(d, tile), scratch(K * d, tile), scratch(K, tile), scratch(2, tile)
-    zero, one, bound = np.zeros(d), np.ones(d), 0.0
+    (K, d), tile, bound = means.shape, z.shape[1], 0.0
     for a in range(lo, hi, tile):
         m = min(tile, hi - a)
         load(z, x, a, m, zero, one)
@@ -367,12 +407,10 @@ def whitened_rows(x, weights, means, w, const, sums, second, out, lo, hi, tile):
             fill(l[k], const[k], m)
             lower_half_norm(l[k], own, m)
         if out.size:
-            for k in range(K):
-                l0 = l[k]
-                for t in range(m): out[a + t, k] = l0[t]
+            spread_out(out, l, a, m)
             continue
-        exponentiate(l, rows[0], rows[1], m)
-        bound += normalise(l, rows[0], rows[1], weights, a, m)
+        exponentiate(l, top, norm, m)
+        bound += normalise(l, top, norm, weights, a, m)
         for k in range(K):
             own = y[k * d:(k + 1) * d]
             sums[k, 0] += total(l[k], m)
@@ -382,7 +420,14 @@ def whitened_rows(x, weights, means, w, const, sums, second, out, lo, hi, tile):
                 add_products(second[k, i:j], 0, u[i:j], own[:j], m)
     return bound
 
-# %% ../nbs/compiled.ipynb #ba0d5a2f
+@kernel(allocates=True)
+def whitened_rows(x, weights, means, w, const, sums, second, out, lo, hi, tile):
+    "Rows lo:hi of `whitened_pass` into sums (k, 1 + d) and the lower half of second (k, d, d), or of `whitened_joints` into out."
+    K, d = means.shape
+    z, u, y, l, rows = scratch(d, tile), scratch(d, tile), scratch(K * d, tile), scratch(K, tile), scratch(2, tile)
+    return whitened_tiles(x, weights, means, w, const, sums, second, out, lo, hi, np.zeros(d), np.ones(d), z, u, y, l, rows[0], rows[1])
+
+# %% ../nbs/compiled.ipynb #5242ad3f
 @kernel
 def scaled_square(l, z, mean, w, m):
     "l -= ((z - mean) w)^2 / 2."
@@ -404,12 +449,10 @@ def scaled_moments(r, z, mean, w, m):
     return s, q
 
 @kernel
-def scaled_rows(x, weights, means, w, const, sums, second, out, lo, hi, tile):
-    "`whitened_rows` for reciprocal standard deviations w (k, d); second is (k, d)."
+def scaled_tiles(x, weights, means, w, const, sums, second, out, lo, hi, zero, one, z, l, top, norm):
+    "The loop of `scaled_rows`, in tables that are there already."
     wide_lanes()
-    K, d = means.shape
-    z, l, rows = scratch(d, tile), scratch(K, tile), scratch(2, tile)
-    zero, one, bound = np.zeros(d), np.ones(d), 0.0
+    (K, d), tile, bound = means.shape, z.shape[1], 0.0
     for a in range(lo, hi, tile):
         m = min(tile, hi - a)
         load(z, x, a, m, zero, one)
@@ -417,12 +460,10 @@ def scaled_rows(x, weights, means, w, const, sums, second, out, lo, hi, tile):
             fill(l[k], const[k], m)
             for i in range(d): scaled_square(l[k], z[i], means[k, i], w[k, i], m)
         if out.size:
-            for k in range(K):
-                l0 = l[k]
-                for t in range(m): out[a + t, k] = l0[t]
+            spread_out(out, l, a, m)
             continue
-        exponentiate(l, rows[0], rows[1], m)
-        bound += normalise(l, rows[0], rows[1], weights, a, m)
+        exponentiate(l, top, norm, m)
+        bound += normalise(l, top, norm, weights, a, m)
         for k in range(K):
             sums[k, 0] += total(l[k], m)
             for i in range(d):
@@ -431,7 +472,14 @@ def scaled_rows(x, weights, means, w, const, sums, second, out, lo, hi, tile):
                 second[k, i] += q
     return bound
 
-# %% ../nbs/compiled.ipynb #950484bc
+@kernel(allocates=True)
+def scaled_rows(x, weights, means, w, const, sums, second, out, lo, hi, tile):
+    "`whitened_rows` for reciprocal standard deviations w (k, d); second is (k, d)."
+    K, d = means.shape
+    z, l, rows = scratch(d, tile), scratch(K, tile), scratch(2, tile)
+    return scaled_tiles(x, weights, means, w, const, sums, second, out, lo, hi, np.zeros(d), np.ones(d), z, l, rows[0], rows[1])
+
+# %% ../nbs/compiled.ipynb #c8f1139b
 NONE, EMPTY = np.empty(0), np.empty((0, 0))
 NONE.flags.writeable = False
 
@@ -468,7 +516,7 @@ def fast_log_joints(data: Data, eta: np.ndarray, kind: str) -> np.ndarray: # (n,
 
 def whitened(data: Data, means, w, const, out): # what the two functions below share
     k, d = means.shape
-    rows, tile = (whitened_rows, int(np.clip(131072 // (k * d), 64, TILE)) // 8 * 8) if w.ndim == 3 else (scaled_rows, TILE)
+    rows, tile = (whitened_rows, int(np.clip(131072 // (k * d), 64, TILE) // 8 * 8)) if w.ndim == 3 else (scaled_rows, TILE)
     args = fixed(data.x), NONE if data.weights is None else fixed(data.weights), fixed(means), fixed(w), fixed(const)
     return sweep(len(data), 4 * w.size + 64 * k, [(k, 1 + d), w.shape], lambda own, lo, hi: rows(*args, *own, out, lo, hi, tile))
 

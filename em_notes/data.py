@@ -46,7 +46,7 @@ def tiles(data: Data, # checked data
     for a in range(0, len(data), size):
         yield slice(a, min(a + size, len(data))), rows(data, a, a + size)
 
-# %% ../nbs/data.ipynb #18040955
+# %% ../nbs/data.ipynb #ceb2506b
 def as_rows(x, # (n, d) array-like, or (n,) when d is 1
             d: int | None = None, # the model's number of features, where it is known
             name: str = "x" # for the error message
@@ -76,8 +76,8 @@ def as_rows(x, # (n, d) array-like, or (n,) when d is 1
                          "select the columns the model was fitted on")
     a = np.ascontiguousarray(a, dtype=np.float64).view()
     for i in range(0, len(a), 65536): # in pieces: a mask of the whole array would double the memory
-        bad = ~np.isfinite(a[i:i + 65536])
-        if bad.any():
+        with np.errstate(all="ignore"): suspect = not np.isfinite(a[i:i + 65536].sum()) # a sum is cheaper than a mask
+        if suspect and (bad := ~np.isfinite(a[i:i + 65536])).any():
             r, c = np.argwhere(bad)[0] + (i, 0)
             raise ValueError(f"{name} must be finite, but {name}[{r}, {c}] is {a[r, c]}; "
                              "drop or fill such rows before fitting")
@@ -104,22 +104,25 @@ def as_weights(weights, # (n,) array-like of observation weights
                          "give at least one row a positive weight")
     return w
 
-# %% ../nbs/data.ipynb #a2803d5e
+# %% ../nbs/data.ipynb #498ea953
 def center_scale(x: np.ndarray, # (n, d)
                  w: np.ndarray | None # (n,) weights or None
                 ) -> tuple[np.ndarray, np.ndarray]: # (d,) mean, (d,) deviation, 1 where zero
     "The weighted mean and standard deviation of every column, in one pass over tiles each."
-    lo, hi = x.min(0), x.max(0)
+    columns = lambda: (x[a:a + 4096].T.copy() for a in range(0, len(x), 4096)) # numpy is slow along short rows
+    lo = np.min([c.min(1) for c in columns()], 0)
+    hi = np.max([c.max(1) for c in columns()], 0)
     big = np.maximum(np.abs(lo), np.abs(hi))
     if big.max() > 1e150:
         raise ValueError("x must stay below 1e150 in size so that its squares exist, "
                          f"but column {big.argmax()} reaches {big.max():.3g}; rescale it")
     span = np.where(hi > lo, hi - lo, 1.0)
-    mean, square, total = np.zeros(x.shape[1]), np.zeros(x.shape[1]), 0.0
-    for a in range(0, len(x), 8192): # about the first row, so that a far origin costs no digits
-        u = (x[a:a + 8192] - x[0]) / span
-        v = np.ones(len(u)) if w is None else w[a:a + 8192]
-        total += v.sum(); mean += v @ u; square += v @ (u * u)
+    mean, square = np.zeros(x.shape[1]), np.zeros(x.shape[1])
+    for i, u in enumerate(columns()): # about the first row, so that a far origin costs no digits
+        u -= x[0][:, None]; u /= span[:, None]
+        v = u if w is None else u * w[4096 * i:4096 * i + u.shape[1]]
+        mean += v.sum(1); square += np.einsum("ij,ij->i", u, v)
+    total = len(x) if w is None else w.sum()
     mean /= total
     var = square / total - mean ** 2
     sd = span * np.sqrt(np.maximum(var, 0))
