@@ -1,5 +1,6 @@
 """What every benchmark shares: fair calls, peak memory, tables."""
 from __future__ import annotations
+import argparse
 import json
 import os
 import platform
@@ -77,3 +78,19 @@ def save(name: str, sections: list[tuple[str, str]]) -> None: # title and Markdo
     kept = {title: text for title, text in stored.get(name, {}).get("sections", [])} | dict(sections)
     stored[name] = {"machine": machine(), "date": time.strftime("%Y-%m-%d"), "sections": [list(s) for s in kept.items()]}
     RESULTS.write_text(json.dumps(stored, indent=1, ensure_ascii=False) + "\n")
+
+
+def run(benchmark: str, about: str, sections, argv: list[str] | None) -> None: # sections(quick) yields name, title, function that makes a table
+    "The command line of a benchmark: make its tables, print and store them; a peer that is not installed is said."
+    parser = argparse.ArgumentParser(description=about.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs; nothing is stored")
+    parser.add_argument("--only", nargs="*", help="names of parts; the others stay as they are")
+    a = parser.parse_args(argv)
+    for name, title, make in sections(a.quick):
+        if a.only and name not in a.only: continue
+        try: text = make()
+        except ImportError as e:
+            print(f"\n### {title}\n\nNot run: {e.name} is not installed.", flush=True)
+            continue
+        print(f"\n### {title}\n\n{text}", flush=True)
+        if not a.quick: save(benchmark, [(title, text)])

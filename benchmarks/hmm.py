@@ -3,13 +3,12 @@
 hmmlearn runs its 'scaling' implementation with its silent priors off; dynamax runs compiled, in float64, on the CPU.
 """
 from __future__ import annotations
-import argparse
 import time
 from statistics import median
 
 import numpy as np
 
-from .common import interleave, save, seconds, table
+from .common import interleave, run, seconds, table
 
 
 def problem(kind: str, k: int, d: int, lengths: list[int], seed: int = 0):
@@ -177,19 +176,7 @@ def sections(quick: bool):
     yield "hmm-memory", "Peak memory of forward-backward", lambda: memory(quick)
 
 
-def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs; nothing is stored")
-    parser.add_argument("--only", nargs="*", help="names of parts; the others stay as they are")
-    a = parser.parse_args(argv)
-    for name, title, make in sections(a.quick):
-        if a.only and name not in a.only: continue
-        try: text = make()
-        except ImportError as e:
-            print(f"\n### {title}\n\nNot run: {e.name} is not installed.", flush=True)
-            continue
-        print(f"\n### {title}\n\n{text}", flush=True)
-        if not a.quick: save("Hidden Markov models", [(title, text)])
+def main(argv=None): run("Hidden Markov models", __doc__, sections, argv)
 
 
 if __name__ == "__main__": main()

@@ -3,7 +3,6 @@
     python -m benchmarks.mixture [--quick] [--only PART ...]
 """
 from __future__ import annotations
-import argparse
 import sys
 import warnings
 import numpy as np
@@ -12,7 +11,7 @@ from em_notes.datasets import faithful
 from em_notes.em import em
 from em_notes.gaussian import FEATURES
 from em_notes.mixture import GMM
-from .common import fastest, interleave, peak_memory, save, seconds, table
+from .common import fastest, interleave, peak_memory, run, seconds, table
 
 STEPS = 10
 CASES = [(10 ** 5, 2, 5, "full"), (10 ** 5, 16, 10, "full"), (10 ** 6, 8, 16, "full"), (2 * 10 ** 5, 64, 16, "full"), (10 ** 6, 8, 16, "diag"),
@@ -195,17 +194,7 @@ def sections(quick: bool):
     yield "pomegranate", "Beside pomegranate, two threads, three steps", lambda: against_pomegranate(quick)
 
 
-def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs; nothing is stored")
-    parser.add_argument("--only", nargs="*", help="names of parts; the others stay as they are")
-    a = parser.parse_args(argv)
-    for name, title, make in sections(a.quick):
-        if a.only and name not in a.only: continue
-        try: text = make()
-        except ImportError as e: text = f"Not run: {e.name} is not installed."
-        print(f"\n### {title}\n\n{text}", flush=True)
-        if not a.quick: save("Gaussian mixtures", [(title, text)])
+def main(argv=None): run("Gaussian mixtures", __doc__, sections, argv)
 
 
 if __name__ == "__main__": main()

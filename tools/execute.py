@@ -54,9 +54,9 @@ def key(
     digest.update(json.dumps([(c.cell_type, c.source) for c in cells]).encode())
     sources = [Path(__file__), *(f for d in ("em_notes", "benchmarks") for f in sorted((ROOT / d).rglob("*")))]
     for file in sources:
-        if file.is_file() and file.suffix != ".pyc":
+        if file.is_file() and file.parent.name != "__pycache__":  # nor what Python and numba compiled there
             digest.update(str(file.relative_to(ROOT)).encode() + file.read_bytes())
-    packages = sorted(f"{d.name} {d.version}" for d in importlib.metadata.distributions())
+    packages = sorted({f"{d.name} {d.version}" for d in importlib.metadata.distributions()})  # each may be found twice
     digest.update("\n".join(packages).encode())
     return digest.hexdigest()[:16]
 
