@@ -18,7 +18,7 @@ __all__ = ['path_log_joint', 'all_paths', 'Impossible', 'check_chain', 'forward'
            'chain_entropy', 'fast', 'likelihoods', 'smooth_all', 'first_impossible', 'Smoothed', 'smooth', 'filtering',
            'log_likelihood', 'best_path', 'viterbi', 'marginal_modes', 'draw_back', 'sample_path', 'stationary']
 
-# %% ../nbs/05_chains.ipynb #b4a03a7e
+# %% ../nbs/05_chains.ipynb #90cfedd6
 def path_log_joint(initial: np.ndarray, # (k,)
                    trans: np.ndarray, # (k, k)
                    loglik: np.ndarray, # (n, k)
@@ -26,23 +26,30 @@ def path_log_joint(initial: np.ndarray, # (k,)
                   ) -> float: # nats, -inf where impossible
     "Formula (5.1): log p(x, z) of one path z."
     own = loglik[np.arange(len(path)), path].sum()
-    return float(unlog(safe_log(initial[path[0]]) + safe_log(trans[path[:-1], path[1:]]).sum()) + own)
+    steps = safe_log(trans[path[:-1], path[1:]]).sum()
+    return float(unlog(safe_log(initial[path[0]]) + steps) + own)
 
-def all_paths(initial, trans, loglik) -> tuple[np.ndarray, np.ndarray]: # (k^n, n) paths, (k^n,) log p(x, z) of each
+def all_paths(initial, # (k,)
+              trans, # (k, k)
+              loglik # (n, k)
+             ) -> tuple[np.ndarray, np.ndarray]: # (k^n, n) paths, (k^n,) log p(x, z) of each
     "Every path and its log-joint: the oracle, for a few steps."
     initial, trans, loglik = check_chain(initial, trans, loglik)
     n, k = loglik.shape
-    if k ** n > 100_000: raise ValueError(f"k ** n must be at most 100,000 paths, got {k} ** {n}; this is for tiny examples")
+    if k ** n > 100_000:
+        raise ValueError(f"k ** n must be at most 100,000 paths, got {k} ** {n}; "
+                         "this is for tiny examples")
     paths = np.array(list(product(range(k), repeat=n)))
     return paths, np.array([path_log_joint(initial, trans, loglik, z) for z in paths])
 
-# %% ../nbs/05_chains.ipynb #37e35dba
+# %% ../nbs/05_chains.ipynb #0330e7e3
 class Impossible(ValueError):
     "No path explains the observations; `.time` is the first time that none can."
     def __init__(self, time: int, where: str = "x"):
         self.time = time
-        super().__init__(f"{where} has probability zero under the model: at time {time} every state that can be reached has likelihood zero; "
-                         "check the zeros of initial, trans and the emissions, or leave this observation out")
+        super().__init__(f"{where} has probability zero under the model: at time {time} every "
+                         "state that can be reached has likelihood zero; check the zeros of "
+                         "initial, trans and the emissions, or leave this observation out")
 
 def check_chain(initial, # (k,) probabilities of the first state
                 trans, # (k, k) trans[i, j] = p(z_{t+1} = j | z_t = i)
@@ -51,31 +58,43 @@ def check_chain(initial, # (k,) probabilities of the first state
     "Check the arrays of a chain; a ValueError names the argument, the rule and the value."
     initial, trans = simplex(initial, "initial"), simplex(trans, "trans")
     k = len(initial) if initial.ndim == 1 else 0
-    if not k: raise ValueError(f"initial must have shape (k,), got {initial.shape}; one probability a state")
-    if trans.shape != (k, k): raise ValueError(f"trans must have shape ({k}, {k}) like initial, got {trans.shape}; row i holds p(next state | state i)")
+    if not k:
+        raise ValueError(f"initial must have shape (k,), got {initial.shape}; "
+                         "one probability a state")
+    if trans.shape != (k, k):
+        raise ValueError(f"trans must have shape ({k}, {k}) like initial, got {trans.shape}; "
+                         "row i holds p(next state | state i)")
     loglik = np.ascontiguousarray(loglik, dtype=np.float64)
-    if loglik.ndim != 2 or loglik.shape[1] != k: raise ValueError(f"loglik must have shape (n, {k}), got {loglik.shape}; one row a time, one column a state")
-    if not len(loglik): raise ValueError("loglik must have at least one row; pass some observations")
+    if loglik.ndim != 2 or loglik.shape[1] != k:
+        raise ValueError(f"loglik must have shape (n, {k}), got {loglik.shape}; "
+                         "one row a time, one column a state")
+    if not len(loglik):
+        raise ValueError("loglik must have at least one row; pass some observations")
     if not loglik.max() < np.inf:
         bad = np.argwhere(~(loglik < np.inf))
-        raise ValueError(f"loglik must hold numbers below inf, but loglik[{bad[0][0]}, {bad[0][1]}] is {loglik[tuple(bad[0])]}; -inf says impossible, 0 in a whole row says missing")
+        raise ValueError("loglik must hold numbers below inf, "
+                         f"but loglik[{bad[0][0]}, {bad[0][1]}] is {loglik[tuple(bad[0])]}; "
+                         "-inf says impossible, 0 in a whole row says missing")
     return initial, trans, loglik
 
-# %% ../nbs/05_chains.ipynb #a01d32ee
+# %% ../nbs/05_chains.ipynb #aac7083c
 def forward(initial: np.ndarray, # (k,)
             trans: np.ndarray, # (k, k)
             loglik: np.ndarray # (n, k)
-           ) -> tuple[np.ndarray, np.ndarray, np.ndarray]: # filtered (n, k), ratio (n, k), log p(x_t|x_1..t-1) (n,)
-    "Formula (5.2) in numpy, in the precision of the arrays: what is known at each time without the future."
-    filtered, ratio, log_norm = np.empty_like(loglik), np.empty_like(loglik), np.empty_like(loglik[:, 0])
+           ) -> tuple[np.ndarray, np.ndarray, np.ndarray]: # filtered, ratio (n, k); log c (n,)
+    "Formula (5.2) in numpy, in the arrays' precision: what the past says of each time."
+    filtered, ratio = np.empty_like(loglik), np.empty_like(loglik)
+    log_norm = np.empty_like(loglik[:, 0])
     predicted = initial
     for t in range(len(loglik)):
-        own = np.where(predicted > 0, loglik[t], -np.inf) # what cannot be reached must not set the scale
+        # what cannot be reached must not set the scale
+        own = np.where(predicted > 0, loglik[t], -np.inf)
         top = own.max()
         if top == -np.inf: raise Impossible(t)
         joint = predicted * np.exp(own - top)
         norm = joint.sum()
-        filtered[t], ratio[t], log_norm[t] = joint / norm, np.exp(own - top) / norm, top + np.log(norm)
+        filtered[t], ratio[t] = joint / norm, np.exp(own - top) / norm
+        log_norm[t] = top + np.log(norm)
         predicted = filtered[t] @ trans
     return filtered, ratio, log_norm
 
@@ -89,22 +108,25 @@ def backward(trans: np.ndarray, # (k, k)
         beta[t] = trans @ (ratio[t + 1] * beta[t + 1])
     return beta
 
-# %% ../nbs/05_chains.ipynb #b6494436
+# %% ../nbs/05_chains.ipynb #ef1a33f8
 def pairs(trans: np.ndarray, # (k, k)
           filtered: np.ndarray, # (n, k)
           ratio: np.ndarray, # (n, k)
           beta: np.ndarray # (n, k)
          ) -> np.ndarray: # xi (n - 1, k, k), p(z_t = i, z_t+1 = j|x)
-    "Formula (5.5): every pairwise posterior. For short chains and for looking at: the algorithms never store it."
+    "Formula (5.5): every pairwise posterior. For looking at: the algorithms never store it."
     return filtered[:-1, :, None] * trans * (ratio[1:] * beta[1:])[:, None, :]
 
-def messages(initial, trans, loglik) -> tuple[np.ndarray, np.ndarray, float]: # gamma (n, k), expected transitions (k, k), log p(x) in nats
+def messages(initial: np.ndarray, # (k,)
+             trans: np.ndarray, # (k, k)
+             loglik: np.ndarray # (n, k)
+            ) -> tuple[np.ndarray, np.ndarray, float]: # gamma (n, k), steps (k, k), log p(x), nats
     "Formulas (5.2) to (5.5) in numpy: the forward-backward algorithm."
     filtered, ratio, log_norm = forward(initial, trans, loglik)
     beta = backward(trans, ratio)
     return filtered * beta, trans * (filtered[:-1].T @ (ratio * beta)[1:]), log_norm.sum()
 
-# %% ../nbs/05_chains.ipynb #65a6ef3c
+# %% ../nbs/05_chains.ipynb #2701fb20
 def chain_entropy(initial, trans, loglik) -> float: # nats
     "Formula (5.6): the entropy of the posterior over paths."
     filtered, ratio, _ = forward(initial, trans, loglik)
@@ -112,39 +134,43 @@ def chain_entropy(initial, trans, loglik) -> float: # nats
     gamma, h = filtered * beta, 0.0
     plogp = lambda p: np.sum(p * safe_log(p))
     h = -plogp(gamma[0])
-    for t in range(0, len(loglik) - 1, 256): # H(z_t+1|z_t) = H(z_t, z_t+1) - H(z_t)
+    for t in range(0, len(loglik) - 1, 256): # a few pairs at a time, to keep the table of xi small
         at = slice(t, t + 257)
         h += plogp(gamma[at][:-1]) - plogp(pairs(trans, filtered[at], ratio[at], beta[at]))
     return float(h)
 
-# %% ../nbs/05_chains.ipynb #a0e35470
+# %% ../nbs/05_chains.ipynb #365f7344
 def fast(name: str = "chain_kernels"): # a module, or None where numpy is asked for
     "Compiled code, loaded when it is first needed: it takes longer to import than all the rest."
     return kernels.compiled() and import_module(f"em_notes.{name}")
 
-def likelihoods(loglik: np.ndarray # (n, k)
-               ) -> tuple[np.ndarray, np.ndarray]: # (n, k) exp(loglik - top), (n,) top, the largest of each row
+def likelihoods(loglik: np.ndarray, # (n, k)
+                out: np.ndarray | None = None # (n, k) memory for the result
+               ) -> tuple[np.ndarray, np.ndarray]: # (n, k) exp(loglik - top), (n,) top of each row
     "Likelihoods that fit into floating point: every row is scaled by its largest."
-    if own := fast("emission_kernels"): return own.scaled_likelihoods(loglik)
+    if own := fast("emission_kernels"): return own.scaled_likelihoods(loglik, out)
     top = loglik.max(1)
     top[top == -np.inf] = 0.0
     return np.exp(loglik - top[:, None]), top
 
-# %% ../nbs/05_chains.ipynb #100bcb6e
+# %% ../nbs/05_chains.ipynb #46ecc60c
 def smooth_all(initial: np.ndarray, # (k,)
                trans: np.ndarray, # (k, k)
                b: np.ndarray, # (n, k) scaled likelihoods of all sequences
                top: np.ndarray, # (n,) log of the scale of each row
                offsets: np.ndarray, # (m + 1,) where sequences begin, and n
-               weights: np.ndarray, # (m,) of the sequences, for the expected transitions
-               logliks: Callable # sequence number -> its (n, k) unscaled log-likelihoods
-              ) -> tuple[np.ndarray, np.ndarray, np.ndarray]: # gamma (n, k), transitions (k, k), log-likelihood of each sequence (m,)
-    "Forward-backward over many sequences. One that underflows is done again in logs; an impossible one has -inf and gamma 0."
-    gamma, compiled = np.empty_like(b), fast()
+               weights: np.ndarray, # (m,) of the sequences, for the expected steps
+               logliks: Callable, # sequence number -> its (n, k) unscaled log-likelihoods
+               out: np.ndarray | None = None # (n, k) memory for gamma
+              ) -> tuple[np.ndarray, np.ndarray, np.ndarray]: # gamma, steps (k, k), log p(x) (m,)
+    "Forward-backward over sequences: in logs where one underflows; -inf, gamma 0 if impossible."
+    gamma, compiled = np.empty_like(b) if out is None else out, fast()
     if compiled:
         transitions, total, redo = compiled.smooth(initial, trans, b, offsets, weights, gamma)
         total += np.add.reduceat(top, offsets[:-1])
-    else: transitions, total, redo = np.zeros_like(trans), np.zeros(len(weights)), np.ones(len(weights), bool)
+    else:
+        transitions, total = np.zeros_like(trans), np.zeros(len(weights))
+        redo = np.ones(len(weights), bool)
     logs = compiled.log_messages if compiled else messages
     for s in np.flatnonzero(redo):
         i, j = offsets[s], offsets[s + 1]
@@ -163,7 +189,7 @@ def first_impossible(initial, trans, loglik) -> int: # time, or -1
         reach = reach @ (trans > 0)
     return -1
 
-# %% ../nbs/05_chains.ipynb #06411429
+# %% ../nbs/05_chains.ipynb #a9f81bbc
 @dataclass(frozen=True, eq=False)
 class Smoothed:
     "What the whole sequence says of its states."
@@ -175,18 +201,21 @@ def smooth(initial, # (k,)
            trans, # (k, k)
            loglik # (n, k) log p(x_t|z_t = j)
           ) -> Smoothed: # gamma, expected transitions, log-likelihood
-    "The forward-backward algorithm, compiled. Raises `Impossible` where no path has positive probability."
+    "The forward-backward algorithm, compiled. Raises `Impossible` where no path is possible."
     initial, trans, loglik = check_chain(initial, trans, loglik)
-    b, top = likelihoods(loglik)
-    gamma, transitions, total = smooth_all(initial, trans, b, top, np.array([0, len(b)]), np.ones(1), lambda s: loglik)
+    compiled = fast()
+    b, top = likelihoods(loglik, compiled and compiled.kept(loglik.shape))
+    gamma, transitions, total = smooth_all(
+        initial, trans, b, top, np.array([0, len(b)]), np.ones(1), lambda s: loglik
+    )
     if total[0] == -np.inf: raise Impossible(first_impossible(initial, trans, loglik))
     return Smoothed(gamma, transitions, float(total[0]))
 
-# %% ../nbs/05_chains.ipynb #30b56012
+# %% ../nbs/05_chains.ipynb #9ac7da33
 def filtering(initial, # (k,)
               trans, # (k, k)
               loglik # (n, k)
-             ) -> tuple[np.ndarray, np.ndarray, float]: # filtered p(z_t|x_1..t) (n, k), predicted p(z_t|x_1..t-1) (n, k), log p(x) in nats
+             ) -> tuple[np.ndarray, np.ndarray, float]: # filtered, predicted (n, k); log p(x), nats
     "The forward pass alone: what is known at each time without the future."
     initial, trans, loglik = check_chain(initial, trans, loglik)
     compiled, again = fast(), True
@@ -219,14 +248,15 @@ def best_path(initial: np.ndarray, # (k,) log-probabilities
     for t in range(len(d) - 2, -1, -1): path[t] = (d[t] + trans[:, path[t + 1]]).argmax()
     return path, float(d[-1].max())
 
-# %% ../nbs/05_chains.ipynb #2b724436
+# %% ../nbs/05_chains.ipynb #cefee308
 def viterbi(initial, # (k,)
             trans, # (k, k)
             loglik # (n, k)
            ) -> tuple[np.ndarray, float]: # path (n,), log p(x, path) in nats
     "The single most likely path. Raises `Impossible` where there is none."
     initial, trans, loglik = check_chain(initial, trans, loglik)
-    find = fast().viterbi if fast() else best_path
+    compiled = fast("path_kernels")
+    find = compiled.viterbi if compiled else best_path
     with np.errstate(divide="ignore"): path, best = find(np.log(initial), np.log(trans), loglik)
     if best == -np.inf: raise Impossible(first_impossible(initial, trans, loglik))
     return path, best
@@ -237,20 +267,20 @@ def marginal_modes(gamma: np.ndarray # (n, k)
     "The most probable state of each time on its own. Together they need not be a possible path."
     return np.argmax(gamma, axis=1)
 
-# %% ../nbs/05_chains.ipynb #4fe1741b
+# %% ../nbs/05_chains.ipynb #ee25feeb
 def draw_back(filtered: np.ndarray, # (n, k)
               trans: np.ndarray, # (k, k)
               u: np.ndarray, # (n,) uniform numbers
               path: np.ndarray # (n,) filled from the end
              ) -> None:
-    "Formula (5.8) in numpy: the last state from its filtered row, every earlier one given the state after it."
+    "Formula (5.8) in numpy: the last state from its filtered row, the others given the next."
     w = filtered[-1]
     for t in range(len(u) - 1, -1, -1):
         if t < len(u) - 1: w = filtered[t] * trans[:, path[t + 1]]
         c = np.cumsum(w)
         path[t] = min(np.searchsorted(c, u[t] * c[-1], side="right"), np.flatnonzero(w)[-1])
 
-# %% ../nbs/05_chains.ipynb #0e5be8cd
+# %% ../nbs/05_chains.ipynb #9b8aeef9
 def sample_path(initial, # (k,)
                 trans, # (k, k)
                 loglik, # (n, k)
@@ -258,13 +288,14 @@ def sample_path(initial, # (k,)
                 size: int | None = None # how many paths, None for one
                ) -> np.ndarray: # (n,), or (size, n)
     "Draw paths from p(z|x): filter forward, then sample backward."
-    rng, compiled = np.random.default_rng(rng), fast()
+    rng, compiled = np.random.default_rng(rng), fast("path_kernels")
     filtered, _, _ = filtering(initial, trans, loglik)
     paths = np.empty((1 if size is None else size, len(filtered)), np.intp)
-    for path in paths: (compiled.draw_back if compiled else draw_back)(filtered, np.asarray(trans, dtype=float), rng.random(len(filtered)), path)
+    draw, trans = compiled.draw_back if compiled else draw_back, np.asarray(trans, dtype=float)
+    for path in paths: draw(filtered, trans, rng.random(len(filtered)), path)
     return paths[0] if size is None else paths
 
-# %% ../nbs/05_chains.ipynb #fd7bd51d
+# %% ../nbs/05_chains.ipynb #f3e1272c
 def stationary(trans # (k, k)
               ) -> np.ndarray: # (k,)
     "Formula (5.9): the distribution that one step leaves as it is."
@@ -273,6 +304,8 @@ def stationary(trans # (k, k)
     if trans.shape != (k, k): raise ValueError(f"trans must be square, got shape {trans.shape}")
     m = np.vstack([np.eye(k) - trans.T, np.ones(k)])
     p, _, rank, _ = np.linalg.lstsq(m, np.r_[np.zeros(k), 1.0], rcond=k * 1e-14)
-    if rank < k: raise ValueError("trans must have one stationary distribution, but it splits into classes that never meet; connect them or give initial")
+    if rank < k:
+        raise ValueError("trans must have one stationary distribution, but it splits into classes "
+                         "that never meet; connect them or give initial")
     p = np.maximum(p, 0.0)
     return p / p.sum()

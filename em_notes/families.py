@@ -17,12 +17,13 @@ from .kernels import em_pass, log_joints, safe_log, unlog
 __all__ = ['CountStats', 'interior', 'Counting', 'Poisson', 'probabilities', 'simplex', 'Bernoulli', 'from_logits', 'draw',
            'check_positive', 'GammaPrior', 'BetaPrior', 'DirichletPrior', 'Categorical']
 
-# %% ../nbs/03_families.ipynb #c4fb6c61
+# %% ../nbs/03_families.ipynb #8bddbeab
 def _refuse(x: np.ndarray, bad: np.ndarray, rule: str, remedy: str) -> None:
     "Raise a ValueError at the first entry of `x` that is `bad`."
     if not bad.any(): return
     i, j = np.argwhere(bad)[0]
     raise ValueError(f"x must hold {rule}, but x[{i}, {j}] is {x[i, j]:.6g}; {remedy}")
+
 @dataclass(frozen=True, eq=False)
 class CountStats(Stats):
     "Expected count, sum of the statistic, and what else the density has: the sum of log h(x)."
@@ -150,7 +151,7 @@ def simplex(p, name: str) -> np.ndarray: # read-only, (..., v)
         raise ValueError(f"{name}{row} sums to {sums[j]:.6g}, expected 1; divide by the sum")
     return p
 
-# %% ../nbs/03_families.ipynb #4224119f
+# %% ../nbs/03_families.ipynb #f1760b0d
 @dataclass(frozen=True, eq=False)
 class Bernoulli(Counting):
     "k families of d independent yes/no features."
@@ -174,7 +175,8 @@ class Bernoulli(Counting):
         off = np.maximum(stats.count[:, None] - stats.total, 0)
         yes, no = interior(stats.total + a - 1, "a"), interior(off + b - 1, "b")
         if not np.all(yes + no > 0):
-            raise Degenerate("a component without data needs a > 1 or b > 1; use a prior that says more")
+            raise Degenerate("a component without data needs a > 1 or b > 1; "
+                             "use a prior that says more")
         return Bernoulli(yes / (yes + no))
 
     def expected_loglik(self, stats: CountStats) -> float: # nats

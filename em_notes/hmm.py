@@ -31,7 +31,7 @@ class HMMStats(Stats):
     trans: np.ndarray # (k, k) expected number of steps from i to j
     emit: Stats # of the family
 
-# %% ../nbs/06_hmm.ipynb #90ab8470
+# %% ../nbs/06_hmm.ipynb #06a5b9ca
 @dataclass(frozen=True, eq=False)
 class _Parameters:
     "What a hidden Markov model holds."
@@ -43,35 +43,49 @@ class _Parameters:
     def __post_init__(self):
         k = self.emit.k
         trans = simplex(self.trans, "trans")
-        if trans.shape != (k, k): raise ValueError(f"trans must have shape ({k}, {k}), one row and column a state of emit, got {trans.shape}; match the family")
+        if trans.shape != (k, k):
+            raise ValueError(f"trans must have shape ({k}, {k}), one row and column a state of "
+                             f"emit, got {trans.shape}; match the family")
         if self.stationary: initial = stationary(trans)
-        elif self.initial is None: raise ValueError("initial must be given unless stationary=True; pass k probabilities")
+        elif self.initial is None:
+            raise ValueError("initial must be given unless stationary=True; pass k probabilities")
         else: initial = self.initial
         initial = simplex(initial, "initial")
-        if initial.shape != (k,): raise ValueError(f"initial must have shape ({k},), one probability a state of emit, got {initial.shape}; match the family")
-        for name, value in (("initial", initial), ("trans", trans)): object.__setattr__(self, name, value)
+        if initial.shape != (k,):
+            raise ValueError(f"initial must have shape ({k},), one probability a state of "
+                             f"emit, got {initial.shape}; match the family")
+        object.__setattr__(self, "initial", initial)
+        object.__setattr__(self, "trans", trans)
 
     @property
     def k(self) -> int: return len(self.trans)
 
-    def prepare(self, x, weights=None, *, missing: str = "error", states=None) -> Sequences:
-        "Check sequences once. `missing='nan'` takes rows of nan for missing; `states` holds known ones, -1 where unknown."
+    def prepare(self, x, # one array, or a list of them; what is prepared already stays as it is
+                weights=None, # (m,) of the sequences
+                *, missing: str = "error", # "nan" takes rows of nan for missing
+                states=None # in the form of x: known states, -1 where unknown
+               ) -> Sequences:
+        "Check sequences once."
         if not isinstance(x, Sequences): return as_sequences(self.emit, x, weights, missing, states)
-        if weights is not None or states is not None: raise ValueError("weights and states must come with the raw x, but x is prepared already; call prepare on the arrays")
+        if weights is not None or states is not None:
+            raise ValueError("weights and states must come with the raw x, but x is prepared "
+                             "already; call prepare on the arrays")
         data = self.emit.prepare(x.rows)
         return x if data is x.rows else replace(x, rows=data)
 
     def permute(self, order) -> HMM:
         "The same model with its states in another order."
         order = np.asarray(order)
-        return type(self)(self.initial[order], self.trans[order][:, order], self.emit.permute(order), self.stationary)
+        initial, trans = self.initial[order], self.trans[order][:, order]
+        return type(self)(initial, trans, self.emit.permute(order), self.stationary)
 
-# %% ../nbs/06_hmm.ipynb #15fcec79
+# %% ../nbs/06_hmm.ipynb #de472a15
 class _Coordinates(_Parameters):
     "The parameters as a free vector."
-    def to_vector(self) -> np.ndarray: # logits of the positive entries of initial and trans, then the family's
+    def to_vector(self) -> np.ndarray: # logits of positive entries, then the family's
         "The parameters in minimal free coordinates; zeros are structure and have none."
-        logits = [np.log(p[p > 0][:-1] / p[p > 0][-1]) for p in [*([] if self.stationary else [self.initial]), *self.trans]]
+        logits = [np.log(p[p > 0][:-1] / p[p > 0][-1])
+                  for p in [*([] if self.stationary else [self.initial]), *self.trans]]
         return np.concatenate([*logits, self.emit.to_vector()])
 
     def from_vector(self, v: np.ndarray) -> HMM:
@@ -81,9 +95,10 @@ class _Coordinates(_Parameters):
             n, q = np.count_nonzero(p) - 1, np.zeros(self.k)
             q[p > 0] = softmax(np.append(v[at:at + n], 0.0))
             new.append(q); at += n
-        return type(self)(None if self.stationary else new[0], np.array(new[-self.k:]), self.emit.from_vector(v[at:]), self.stationary)
+        initial, trans = None if self.stationary else new[0], np.array(new[-self.k:])
+        return type(self)(initial, trans, self.emit.from_vector(v[at:]), self.stationary)
 
-# %% ../nbs/06_hmm.ipynb #55631fde
+# %% ../nbs/06_hmm.ipynb #bcdda0dd
 class _Sampling(_Coordinates):
     "Drawing from the model."
     def sample(self, n, # steps of one sequence, or a list of numbers of steps
@@ -92,7 +107,9 @@ class _Sampling(_Coordinates):
         "Draw hidden paths and what they emit."
         rng = np.random.default_rng(rng)
         lengths = [n] if np.ndim(n) == 0 else list(n)
-        if any(int(t) != t or t < 1 for t in lengths): raise ValueError(f"n must hold whole numbers >= 1, got {n!r}; they are lengths of sequences")
+        if any(int(t) != t or t < 1 for t in lengths):
+            raise ValueError(f"n must hold whole numbers >= 1, got {n!r}; "
+                             "they are lengths of sequences")
         draws = [self._draw(int(t), rng) for t in lengths]
         return draws[0] if np.ndim(n) == 0 else tuple(map(list, zip(*draws)))
 
@@ -104,13 +121,16 @@ class _Sampling(_Coordinates):
             p = cum[z[t]]
         return self.emit.sample(z, rng), z
 
-# %% ../nbs/06_hmm.ipynb #c0fb5d70
+# %% ../nbs/06_hmm.ipynb #f5908c8c
 class _Likelihood(_Sampling):
     "How probable sequences are."
-    def loglik(self, x, form=None) -> np.ndarray: # (t, k) log p(x_t|z_t = j); 0 where missing, -inf for states that are known not to be
-        "The emissions of all sequences, one after the other; with a natural form, without what no state changes."
+    def loglik(self, x,
+               form=None # a natural form, for log p up to what no state changes
+              ) -> np.ndarray: # (t, k) log p(x_t|z_t = j); 0 where missing, -inf where ruled out
+        "The emissions of all sequences, one after the other."
         data = self.prepare(x) if form is None else x
-        own = unlog(log_joints(data.rows, form.eta, form.kind)) if form else np.array(self.emit.log_prob(data.rows))
+        if form: own = unlog(log_joints(data.rows, form.eta, form.kind))
+        else: own = np.array(self.emit.log_prob(data.rows))
         if data.observed is not None:
             whole = np.zeros((len(data), self.k))
             whole[data.observed] = own
@@ -127,13 +147,15 @@ class _Likelihood(_Sampling):
         loglik, out = self.loglik(data), []
         for s in range(data.m):
             try: out.append(f(self.initial, self.trans, loglik[data.part(s)]))
-            except Impossible as e: raise Impossible(e.time, "x" if data.single else f"sequence {s}") from None
+            except Impossible as e:
+                raise Impossible(e.time, "x" if data.single else f"sequence {s}") from None
         return out, data
 
-    def _smooth(self, data) -> tuple[np.ndarray, np.ndarray]: # gamma (t, k), log-likelihood of each sequence (m,)
+    def _smooth(self, data) -> tuple[np.ndarray, np.ndarray]: # gamma (t, k), log p(x) of each (m,)
         loglik = self.loglik(data)
         b, top = chains.likelihoods(loglik)
-        gamma, _, total = chains.smooth_all(self.initial, self.trans, b, top, data.offsets, data.own_weights, lambda s: loglik[data.part(s)])
+        gamma, _, total = chains.smooth_all(self.initial, self.trans, b, top, data.offsets,
+                                            data.own_weights, lambda s: loglik[data.part(s)])
         return gamma, total
 
     def log_prob(self, x) -> np.ndarray: # (m,) nats, -inf where impossible
@@ -145,7 +167,7 @@ class _Likelihood(_Sampling):
         data = self.prepare(x)
         return float(data.own_weights @ self.log_prob(data))
 
-# %% ../nbs/06_hmm.ipynb #87ba1996
+# %% ../nbs/06_hmm.ipynb #5196077e
 @dataclass(frozen=True, eq=False)
 class Posterior:
     "What is known of the states of one sequence."
@@ -185,22 +207,25 @@ class _States(_Likelihood):
 
     def predict_next(self, x, steps: int = 1): # (k,), or (m, k) for a list
         "p(z_n+steps | x_1..n): with `emit`, a mixture for the observation to come."
-        if int(steps) != steps or steps < 1: raise ValueError(f"steps must be a whole number >= 1, got {steps!r}")
+        if int(steps) != steps or steps < 1:
+            raise ValueError(f"steps must be a whole number >= 1, got {steps!r}")
         out, data = self._each(chains.filtering, x)
-        ahead = np.array([f[-1] for f, _, _ in out]) @ np.linalg.matrix_power(self.trans, int(steps))
+        last = np.array([f[-1] for f, _, _ in out])
+        ahead = last @ np.linalg.matrix_power(self.trans, int(steps))
         return ahead[0] if data.single else ahead
 
-# %% ../nbs/06_hmm.ipynb #244da08e
+# %% ../nbs/06_hmm.ipynb #81f4d144
 @dataclass(frozen=True, eq=False)
 class NaturalForm:
-    "log p(x_t | z_t = j) = eta_j . phi(x_t) + what no state changes: the form the compiled passes want."
+    "log p(x_t | z_t = j) = eta_j . phi(x_t) + what no state changes: what compiled passes want."
     emit: object # the family
     eta: np.ndarray # (k, F); the constant first
     kind: str # which features phi
     base: float # sum over the rows of what no state changes, in nats
 
-    def likelihoods(self, data: Data) -> tuple[np.ndarray, np.ndarray]: # (n, k) exp(eta . phi - top), (n,) top
-        return chains.fast("emission_kernels").emissions(data, self.eta, self.kind)
+    def likelihoods(self, data: Data, out=None # (n, k) memory for the result
+                   ) -> tuple[np.ndarray, np.ndarray]: # (n, k) exp(eta . phi - top), (n,) top
+        return chains.fast("emission_kernels").emissions(data, self.eta, self.kind, out)
 
     def stats(self, data: Data, gamma: np.ndarray) -> Stats: # gamma (n, k)
         if data.weights is not None: gamma = gamma * data.weights[:, None]
@@ -212,7 +237,8 @@ def natural_form(emit, data: Data) -> NaturalForm | None:
     "The natural form of a family, None where it has none or would lose digits."
     if not chains.fast("emission_kernels"): return None # numpy: the family's own functions
     zero = np.zeros(emit.k)
-    if isinstance(emit, Counting): return NaturalForm(emit, emit.natural(zero), emit.kind, data.log_base)
+    if isinstance(emit, Counting):
+        return NaturalForm(emit, emit.natural(zero), emit.kind, data.log_base)
     if not isinstance(emit, Gaussian) or emit.spread(data) > WHITEN_ABOVE: return None
     base = 0.0
     if emit.tied:
@@ -220,7 +246,7 @@ def natural_form(emit, data: Data) -> NaturalForm | None:
         base = -0.5 * float(np.sum((w.T @ w if w.ndim == 2 else np.diag(w * w)) * data.second))
     return NaturalForm(emit, emit.natural(data, zero), FEATURES[emit.covariance], base)
 
-# %% ../nbs/06_hmm.ipynb #7c089407
+# %% ../nbs/06_hmm.ipynb #3d44ceb5
 class _Expectation(_States):
     "The E-step."
     def expected_stats(self, x) -> tuple[HMMStats, float]: # statistics, log p(x|theta) in nats
@@ -228,17 +254,24 @@ class _Expectation(_States):
         data = self.prepare(x)
         form = natural_form(self.emit, data.rows)
         own = lambda s: self.loglik(data.view(s), form)
-        b, top = self._likelihoods(data, form)
-        gamma, transitions, total = chains.smooth_all(self.initial, self.trans, b, top, data.offsets, data.own_weights, own)
-        bad = np.flatnonzero(total == -np.inf)
-        if bad.size: raise Impossible(chains.first_impossible(self.initial, self.trans, own(bad[0])), "x" if data.single else f"sequence {bad[0]}")
-        initial = data.own_weights @ gamma[data.offsets[:-1]]
+        with data.tables(self.k) as (b, gamma):
+            b, top = self._likelihoods(data, form, b)
+            gamma, transitions, total = chains.smooth_all(
+                self.initial, self.trans, b, top, data.offsets, data.own_weights, own, gamma)
+            self._check(data, total, own)
+            initial, emit = data.own_weights @ gamma[data.offsets[:-1]], self._emit_stats(data, gamma, form)
         bound = float(data.own_weights @ total) + (form.base if form else 0.0)
-        return HMMStats(initial, transitions, self._emit_stats(data, gamma, form)), bound
+        return HMMStats(initial, transitions, emit), bound
 
-    def _likelihoods(self, data, form): # b (t, k), top (t,) with b = exp(loglik - top)
-        if form is None: return chains.likelihoods(self.loglik(data))
-        b, top = form.likelihoods(data.rows)
+    def _check(self, data, total, own): # raises where a sequence is impossible
+        bad = np.flatnonzero(total == -np.inf)
+        if bad.size:
+            at = chains.first_impossible(self.initial, self.trans, own(bad[0]))
+            raise Impossible(at, "x" if data.single else f"sequence {bad[0]}")
+
+    def _likelihoods(self, data, form, out): # b (t, k), top (t,) with b = exp(loglik - top)
+        if form is None: return chains.likelihoods(self.loglik(data), out)
+        b, top = form.likelihoods(data.rows, out if data.observed is None else None)
         if data.observed is not None:
             seen, own, scale = data.observed, b, top
             b, top = np.ones((len(data), self.k)), np.zeros(len(data))
@@ -252,10 +285,10 @@ class _Expectation(_States):
         if data.observed is not None: gamma = gamma[data.observed]
         return form.stats(data.rows, gamma) if form else self.emit.stats(data.rows, gamma)
 
-# %% ../nbs/06_hmm.ipynb #01538d8c
+# %% ../nbs/06_hmm.ipynb #1a2db6d6
 @dataclass(frozen=True, eq=False)
 class HMMPrior:
-    "Priors for the three parts, None where there is none. Zeros of `initial` and `trans` are structure: the Dirichlet is over the other entries."
+    "Priors for the three parts, None where there is none. Zeros are structure and have no prior."
     initial: DirichletPrior | None = None
     trans: DirichletPrior | None = None # alpha (k,) for every row, (k, k) or a number
     emit: object = None # the family's prior
@@ -268,26 +301,28 @@ def dirichlet_rows(prior: DirichletPrior, p: np.ndarray): # yields (row, its sup
         yield i, on, DirichletPrior(alpha[i, on])
 
 def mode_rows(counts: np.ndarray, # (r, k) expected counts
-              old: np.ndarray, # (r, k) probabilities, whose zeros stay and which stand where nothing was counted
+              old: np.ndarray, # (r, k); zeros stay, and a row stands where nothing was counted
               prior: DirichletPrior | None # of every row
              ) -> np.ndarray: # (r, k)
     "Formula (6.3): counts, and a prior's pseudo-counts, divided by their sums."
     new = old.copy()
-    for i, on, own in dirichlet_rows(prior or DirichletPrior(1.0), old):
-        if prior is None and not counts[i].sum() > 1e-290: continue # a state that is never left: any row is as good
-        new[i, on] = own.mode(counts[i, on])
+    if prior is None:
+        counted = counts.sum(1) > 1e-290 # a state that is never left: any row is as good
+        new[counted] = counts[counted] / counts[counted].sum(1, keepdims=True)
+    else:
+        for i, on, own in dirichlet_rows(prior, old): new[i, on] = own.mode(counts[i, on])
     return new
 
-# %% ../nbs/06_hmm.ipynb #3e955689
+# %% ../nbs/06_hmm.ipynb #d851d80c
 def stationary_slopes(u: np.ndarray, # (k,) expected counts of first states
                       trans: np.ndarray # (k, k)
-                     ) -> tuple[float, np.ndarray]: # sum of u log stationary(trans), and its slopes along trans (k, k)
-    "Formula (6.6): with d = stationary(trans) and Z = (I - trans + 1 d)^-1 the slopes are d_i (Z u/d)_j."
+                     ) -> tuple[float, np.ndarray]: # sum of u log d, its slopes (k, k)
+    "Formula (6.6): d_i (Z u/d)_j, where d = stationary(trans) and Z = (I - trans + 1 d)^-1."
     d, k = stationary(trans), len(trans)
     g = np.divide(u, d, out=np.zeros(k), where=u > 0)
     return float(xlogy(u, d).sum()), np.outer(d, np.linalg.solve(np.eye(k) - trans + d, g))
 
-# %% ../nbs/06_hmm.ipynb #0bb7c0f6
+# %% ../nbs/06_hmm.ipynb #78c74597
 def stationary_step(u: np.ndarray, # (k,) expected counts of first states
                     counts: np.ndarray, # (k, k) expected transitions, and a prior's pseudo-counts
                     trans: np.ndarray # (k, k) where to start; its zeros stay
@@ -307,9 +342,10 @@ def stationary_step(u: np.ndarray, # (k,) expected counts of first states
         return -xlogy(c[on], a[on]).sum() - own, (a * s.sum(1, keepdims=True) - s)[on]
     logits = lambda a: np.log(np.maximum(a[on], 1e-300))
     first = min(map(logits, (trans, mode_rows(c, trans, None))), key=lambda v: loss(v)[0])
-    found = minimize(loss, first, jac=True, method="BFGS", options=dict(gtol=1e-7 * (1 + c.sum()))).x
+    options = dict(gtol=1e-7 * (1 + c.sum()))
+    found = minimize(loss, first, jac=True, method="BFGS", options=options).x
     a = best = rows_of(min(first, found, key=lambda v: loss(v)[0]))
-    for _ in range(100): # the last digits: at the maximum each row is proportional to c + a * (slopes + any number)
+    for _ in range(100): # the last digits; the number added keeps every share positive
         s = stationary_slopes(u, a)[1]
         new = mode_rows(c + a * (s - np.where(on, s, np.inf).min(1, keepdims=True)), a, None)
         change, a = np.abs(new - a).max(), new
@@ -317,27 +353,34 @@ def stationary_step(u: np.ndarray, # (k,) expected counts of first states
     low = loss(logits(best))[0]
     return a if loss(logits(a))[0] <= low + 1e-12 * (1 + abs(low)) else best
 
-# %% ../nbs/06_hmm.ipynb #ef52caef
+# %% ../nbs/06_hmm.ipynb #1fc14890
 class _Maximization(_Expectation):
     "The M-step and what it maximises."
     def maximize(self, stats: HMMStats, prior: HMMPrior | None = None) -> HMM:
         "The M-step: shares of the expected counts, and the family's own M-step."
         prior = prior or HMMPrior()
         emit = self.emit.maximize(stats.emit, prior.emit)
-        if self.stationary: return type(self)(None, stationary_step(stats.initial, stats.trans + (0 if prior.trans is None else np.asarray(prior.trans.alpha) - 1), self.trans), emit, True)
-        return type(self)(mode_rows(stats.initial[None], self.initial[None], prior.initial)[0], mode_rows(stats.trans, self.trans, prior.trans), emit)
+        if self.stationary:
+            more = 0 if prior.trans is None else np.asarray(prior.trans.alpha) - 1
+            trans = stationary_step(stats.initial, stats.trans + more, self.trans)
+            return type(self)(None, trans, emit, True)
+        initial = mode_rows(stats.initial[None], self.initial[None], prior.initial)[0]
+        return type(self)(initial, mode_rows(stats.trans, self.trans, prior.trans), emit)
 
     def expected_loglik(self, stats: HMMStats) -> float: # nats
         "E_q[log p(x, z|theta)]."
-        return float(xlogy(stats.initial, self.initial).sum() + xlogy(stats.trans, self.trans).sum()) + self.emit.expected_loglik(stats.emit)
+        chain = xlogy(stats.initial, self.initial).sum() + xlogy(stats.trans, self.trans).sum()
+        return float(chain) + self.emit.expected_loglik(stats.emit)
 
     def log_prior(self, prior: HMMPrior) -> float: # nats
         "The log-density of the parameters under `prior`."
-        parts = [(prior.initial, self.initial[None])] * (not self.stationary) + [(prior.trans, self.trans)]
-        own = sum(d.log_prob(p[i, on]) for given, p in parts if given for i, on, d in dirichlet_rows(given, p))
+        parts = [(prior.trans, self.trans)]
+        if not self.stationary: parts.insert(0, (prior.initial, self.initial[None]))
+        own = sum(d.log_prob(p[i, on]) for given, p in parts if given
+                  for i, on, d in dirichlet_rows(given, p))
         return float(own + (self.emit.log_prior(prior.emit) if prior.emit else 0.0))
 
-# %% ../nbs/06_hmm.ipynb #8d924b46
+# %% ../nbs/06_hmm.ipynb #854f3093
 class _Complete(_Maximization):
     "What a given path would have said."
     def complete_stats(self, x, z: np.ndarray) -> HMMStats: # z (t,) states of all times
@@ -356,16 +399,18 @@ class _Complete(_Maximization):
         "log p(x, z|theta) for states z of all times."
         data, z = self.prepare(x), np.asarray(z)
         loglik = self.loglik(data)
-        return float(sum(w * chains.path_log_joint(self.initial, self.trans, loglik[data.part(s)], z[data.part(s)]) for s, w in enumerate(data.own_weights)))
+        own = lambda at: chains.path_log_joint(self.initial, self.trans, loglik[at], z[at])
+        return float(sum(w * own(data.part(s)) for s, w in enumerate(data.own_weights)))
 
-    def mode_stats(self, x) -> tuple[HMMStats, float]: # statistics at the best paths, log p(x, z|theta) there in nats
+    def mode_stats(self, x) -> tuple[HMMStats, float]: # statistics, log p(x, z|theta) in nats
         "The hard E-step: every sequence counts along its Viterbi path alone."
         data = self.prepare(x)
         out, _ = self._each(chains.viterbi, data)
         paths, best = zip(*out)
-        return self.complete_stats(data, np.concatenate(paths)), float(data.own_weights @ np.array(best))
+        stats = self.complete_stats(data, np.concatenate(paths))
+        return stats, float(data.own_weights @ np.array(best))
 
-# %% ../nbs/06_hmm.ipynb #95901ca5
+# %% ../nbs/06_hmm.ipynb #fba6e2a1
 class HMM(_Complete):
     "A hidden Markov model over any family."
     def entropy(self, x) -> float: # nats
@@ -386,16 +431,18 @@ class HMM(_Complete):
         number = np.full(len(data), -1)
         number[seen] = np.arange(len(data.rows))
         own = number[at][number[at] >= 0]
-        raw = self.emit.prepare(data.rows.x[own], None if data.rows.weights is None else data.rows.weights[own])
-        cut = lambda v: None if v is None else v[at]
-        return Sequences(raw, data.offsets[a:b + 1] - data.offsets[a], None if data.weights is None else data.weights[a:b], cut(data.observed), cut(data.states), data.single)
+        cut = lambda v, at: None if v is None else v[at]
+        raw = self.emit.prepare(data.rows.x[own], cut(data.rows.weights, own))
+        offsets, weights = data.offsets[a:b + 1] - data.offsets[a], cut(data.weights, slice(a, b))
+        observed, states = cut(data.observed, at), cut(data.states, at)
+        return Sequences(raw, offsets, weights, observed, states, data.single)
 
-    def hidden_values(self, x): # every path of all sequences, or None where there are more than 5000
+    def hidden_values(self, x): # every path of all sequences, None where there are more than 5000
         "All values of z, for sums over them."
         n = len(self.prepare(x))
         return map(np.array, product(range(self.k), repeat=n)) if self.k ** n <= 5000 else None
 
-# %% ../nbs/06_hmm.ipynb #bf3cf739
+# %% ../nbs/06_hmm.ipynb #16ba26e6
 def shorten(parts: list, # sequences
             weights, # (m,) or None
             rng, # Generator
@@ -409,18 +456,24 @@ def shorten(parts: list, # sequences
         first = int(rng.integers(len(parts[s]) - n + 1))
         chosen.append((s, slice(first, first + n))); total += n
     chosen.sort(key=lambda c: c[0])
-    return [parts[s][at] for s, at in chosen], None if weights is None else np.asarray(weights)[[s for s, _ in chosen]]
+    if weights is not None: weights = np.asarray(weights)[[s for s, _ in chosen]]
+    return [parts[s][at] for s, at in chosen], weights
 
-# %% ../nbs/06_hmm.ipynb #bba6bf5d
-def start_emit(parts: list, k: int, family, missing: str, rng, options: dict): # a family with k components
+# %% ../nbs/06_hmm.ipynb #32c796e9
+def start_emit(parts: list, # sequences
+               k: int, # number of states
+               family, missing: str, rng, options: dict
+              ): # a family with k components
     "The family's own start from all observed rows."
     whole, offsets = stack(parts)
     observed = find_missing(whole, offsets, missing)
     data = as_data(whole if observed is None else np.ma.getdata(whole)[observed])
-    if k > len(data): raise ValueError(f"k must be at most the number of rows, {len(data)}, got {k}; use fewer states")
+    if k > len(data):
+        raise ValueError(f"k must be at most the number of rows, {len(data)}, got {k}; "
+                         "use fewer states")
     return family.start(data, k, rng, **options)
 
-# %% ../nbs/06_hmm.ipynb #0307e259
+# %% ../nbs/06_hmm.ipynb #43f97353
 def best_start(x, # one array, or a list of them
                k: int, # number of states
                family=Gaussian, # with a static `start(data, k, rng, **options)`
@@ -432,17 +485,21 @@ def best_start(x, # one array, or a list of them
                n_steps: int = 10, # EM steps for each
                **options # for the family, e.g. covariance="diag"
               ) -> HMM: # the most promising
-    "Several short runs of EM from starts of the family and a sticky chain, on at most 10,000 rows; the one with the highest likelihood."
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1: raise ValueError(f"k must be a whole number >= 1, got {k!r}; it is the number of states")
-    if n_starts < 1: raise ValueError(f"n_starts must be >= 1, got {n_starts}; one start is the least")
+    "The result of short runs of EM, on at most 10,000 rows, that has the highest likelihood."
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+        raise ValueError(f"k must be a whole number >= 1, got {k!r}; it is the number of states")
+    if n_starts < 1:
+        raise ValueError(f"n_starts must be >= 1, got {n_starts}; one start is the least")
     rng, tried, failed = np.random.default_rng(rng), [], None
     parts = as_list(x)[0]
-    if "v" in signature(family.start).parameters: options = {"v": 1 + int(max(np.nanmax(a) for a in parts)), **options} # a symbol may be rare
+    if "v" in signature(family.start).parameters: # a symbol may be rare
+        options = {"v": 1 + int(max(np.nanmax(a) for a in parts)), **options}
     parts, weights = shorten(parts, weights, rng)
     trans = np.full((k, k), 0.1 / k) + 0.9 * np.eye(k)
     for _ in range(n_starts):
         try:
-            theta = HMM(np.full(k, 1 / k), trans, start_emit(parts, k, family, missing, rng, options), stationary)
+            emit = start_emit(parts, k, family, missing, rng, options)
+            theta = HMM(np.full(k, 1 / k), trans, emit, stationary)
             data = theta.prepare(parts, weights, missing=missing)
             for _ in range(n_steps): theta = theta.maximize(theta.expected_stats(data)[0])
             tried.append((theta.log_likelihood(data), len(tried), theta))

@@ -10,7 +10,7 @@ ALLOWED = { # module -> what it may import of ours; of `em` a model takes Stats 
     "jensen": set(), "free_energy": {"jensen"}, "em": set(), "data": set(), "datasets": set(), "widgets": set(),
     "kernels": {"data"}, "compiled": {"data", "kernels"}, "gaussian": {"data", "em", "kernels"},
     "families": {"data", "em", "gaussian", "kernels"}, "mixture": {"data", "em", "families", "gaussian", "kernels"},
-    "chain_kernels": {"kernels"}, "emission_kernels": {"chain_kernels", "compiled", "kernels"}, "chains": {"chain_kernels", "families", "kernels"},
+    "lanes": set(), "chain_kernels": {"kernels", "lanes"}, "path_kernels": {"chain_kernels", "lanes"}, "emission_kernels": {"chain_kernels", "compiled", "kernels", "lanes"}, "chains": {"chain_kernels", "families", "kernels", "path_kernels"},
     "sequences": {"data"}, "hmm": {"chains", "data", "em", "emission_kernels", "families", "gaussian", "kernels", "sequences"},
 }
 HEAVY = {"nbdev", "fastcore", "IPython", "jupyterlab", "sklearn", "pandas"}

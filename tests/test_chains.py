@@ -213,3 +213,50 @@ def test_bit_identical_at_any_thread_count():
 def test_import_is_cheap():
     code = "import sys, em_notes.chains, em_notes.hmm; sys.exit('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+WIDTHS = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 130]
+
+@pytest.mark.parametrize("k", WIDTHS)
+def test_every_width_and_length(k): # each number of states has its own lanes, each length its own middle
+    rng = np.random.default_rng(k)
+    initial, trans = rng.dirichlet(np.ones(k)), rng.dirichlet(np.ones(k), k)
+    for n in [*range(1, 12), 37, 38]:
+        loglik = rng.normal(size=(n, k)) * 3
+        s, (gamma, steps, total) = chains.smooth(initial, trans, loglik), chains.messages(initial, trans, loglik)
+        assert np.abs(s.gamma - gamma).max() < 1e-14 and np.abs(s.transitions - steps).max() < 1e-13 * n and np.isclose(s.log_likelihood, total, rtol=1e-13)
+        filtered, predicted, total = chains.filtering(initial, trans, loglik)
+        assert np.abs(filtered - chains.forward(initial, trans, loglik)[0]).max() < 1e-14 and np.isclose(total, s.log_likelihood, rtol=1e-13)
+        path, best = chains.viterbi(initial, trans, loglik)
+        oracle = chains.best_path(np.log(initial), np.log(trans), loglik)
+        assert np.array_equal(path, oracle[0]) and np.isclose(best, oracle[1], rtol=1e-13)
+
+@pytest.mark.parametrize("k", [3, 8, 12, 40])
+def test_zeros_and_outliers_at_every_width(k): # a left-to-right chain, and rows that only unreachable states explain
+    rng = np.random.default_rng(k)
+    trans = np.triu(rng.random((k, k)))
+    trans /= trans.sum(1, keepdims=True)
+    initial = np.eye(k)[0]
+    loglik = rng.normal(size=(60, k))
+    loglik[::7, -1] += 2000 # the last state, far off at first
+    loglik[3, 1:] = -np.inf
+    s, (gamma, steps, total) = chains.smooth(initial, trans, loglik), chains.messages(initial, trans, loglik)
+    assert np.abs(s.gamma - gamma).max() < 1e-12 and np.allclose(s.transitions, steps, rtol=1e-11, atol=1e-13) and np.isclose(s.log_likelihood, total, rtol=1e-13)
+    assert not s.transitions[trans == 0].any() and not s.gamma[3, 1:].any()
+    path, best = chains.viterbi(initial, trans, loglik)
+    assert np.isclose(best, chains.path_log_joint(initial, trans, loglik, path), rtol=1e-13)
+    loglik[5] = -np.inf
+    with pytest.raises(chains.Impossible) as e: chains.smooth(initial, trans, loglik)
+    assert e.value.time == 5
+
+@pytest.mark.parametrize("k", [3, 12])
+def test_many_sequences_are_each_alone(k):
+    rng = np.random.default_rng(k)
+    initial, trans = rng.dirichlet(np.ones(k)), rng.dirichlet(np.ones(k), k)
+    lengths = rng.integers(1, 30, 50)
+    offsets, weights = np.r_[0, np.cumsum(lengths)], rng.integers(1, 4, 50).astype(float)
+    loglik = rng.normal(size=(offsets[-1], k)) * 2
+    b, top = chains.likelihoods(loglik)
+    gamma, steps, total = chains.smooth_all(initial, trans, b, top, offsets, weights, lambda s: loglik[offsets[s]:offsets[s + 1]])
+    alone = [chains.smooth(initial, trans, loglik[i:j]) for i, j in zip(offsets[:-1], offsets[1:])]
+    assert np.allclose(gamma, np.concatenate([s.gamma for s in alone]), atol=1e-14) and np.allclose(total, [s.log_likelihood for s in alone], rtol=1e-13)
+    assert np.allclose(steps, sum(w * s.transitions for w, s in zip(weights, alone)), rtol=1e-12)

@@ -63,7 +63,8 @@ def test_laws_with_zeros_missing_rows_and_known_states():
     assert [outcome for outcome in report.values() if outcome != "holds"] == ["skipped: known states keep their labels"]
     fit = em(theta, data, max_iter=5, tol=0).theta
     assert np.array_equal(fit.trans == 0, trans == 0) and np.array_equal(fit.initial, [1, 0, 0])
-    assert theta.resp(data)[1][10, z[1][10]] == 1
+    known = theta.resp(data)[1][10]
+    assert np.flatnonzero(known).tolist() == [z[1][10]] and abs(known.sum() - 1) < 4e-16 # the others exactly 0
 
 @pytest.mark.parametrize("name", ["full", "poisson", "categorical"])
 def test_weights_count_like_copies(name):
