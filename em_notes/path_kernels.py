@@ -11,14 +11,14 @@ from .lanes import best_through, column, every, first_equal, larger, largest, lo
 # %% auto #0
 __all__ = ['FEW', 'small_viterbi', 'best_column', 'best_message', 'trace', 'viterbi', 'draw_back', 'draw_rows']
 
-# %% ../nbs/path_kernels.ipynb #1a46ea4b
+# %% ../nbs/path_kernels.ipynb #ab499ffa
 FEW = 16 # states whose choices are kept
 
 @compiled(LOGS)
 def small_viterbi(initial, trans, back, loglik, codes, path, like): # tables of logs, padded with -inf; codes (n, k) bytes; path (n,) filled
-    n, k = len(loglik), len(like)
+    n, k, lanes = len(loglik), len(like), trans.shape[1] # the columns behind hold -inf
     h = (n + 1) // 2
-    trans, back = rows(trans, like), rows(back, like)
+    trans, back = rows(trans, (0, 0), k, lanes, like), rows(back, (0, 0), k, lanes, like)
     a, e = load(initial, (0, 0), like) + load_row(loglik, (0, 0), like), load_row(loglik, (n - 1, 0), like)
     for t in range(1, h): # codes[t]: where the best path into each state at t comes from, or after the middle where it goes to
         a = best_through(a, trans, codes, (t, 0)) + load_row(loglik, (t, 0), like)
