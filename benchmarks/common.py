@@ -72,11 +72,11 @@ def machine() -> str:
     return f"{name}, {cores()} cores; Python {platform.python_version()}, numpy {numpy.__version__}, scipy {scipy.__version__}, numba {numba.__version__}, scikit-learn {sklearn.__version__}"
 
 
-def save(name: str, sections: list[tuple[str, str]]) -> None: # title and Markdown of each
+def save(name: str, sections: list[tuple[str, str]], titles: list[str]) -> None: # title and Markdown of each; all titles in order
     "Put tables of a benchmark into the file that the site shows, each in the place of the one with the same title."
     stored = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     kept = {title: text for title, text in stored.get(name, {}).get("sections", [])} | dict(sections)
-    stored[name] = {"machine": machine(), "date": time.strftime("%Y-%m-%d"), "sections": [list(s) for s in kept.items()]}
+    stored[name] = {"machine": machine(), "date": time.strftime("%Y-%m-%d"), "sections": [[t, kept[t]] for t in titles if t in kept]}
     RESULTS.write_text(json.dumps(stored, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -86,11 +86,13 @@ def run(benchmark: str, about: str, sections, argv: list[str] | None) -> None: #
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs; nothing is stored")
     parser.add_argument("--only", nargs="*", help="names of parts; the others stay as they are")
     a = parser.parse_args(argv)
-    for name, title, make in sections(a.quick):
+    parts = list(sections(a.quick))
+    titles = [title for _, title, _ in parts]
+    for name, title, make in parts:
         if a.only and name not in a.only: continue
         try: text = make()
         except ImportError as e:
             print(f"\n### {title}\n\nNot run: {e.name} is not installed.", flush=True)
             continue
         print(f"\n### {title}\n\n{text}", flush=True)
-        if not a.quick: save(benchmark, [(title, text)])
+        if not a.quick: save(benchmark, [(title, text)], titles)

@@ -13,96 +13,127 @@ from .data import Data, as_weights, rows
 # %% auto #0
 __all__ = ['Sequences', 'as_list', 'stack', 'find_missing', 'known_states', 'as_sequences']
 
-# %% ../nbs/sequences.ipynb #a7ed71d1
+# %% ../nbs/sequences.ipynb #0a46716c
 @dataclass(frozen=True, eq=False)
 class Sequences:
     "Sequences that have passed their checks, one after the other."
     rows: Data # the observed rows of all sequences
     offsets: np.ndarray # (m + 1,) the times at which sequences begin, and the number of all times
     weights: np.ndarray | None = None # (m,) of the sequences, None for one each
-    observed: np.ndarray | None = None # (t,) False where an observation is missing, None where none is
+    # (t,) False where an observation is missing, None where none is
+    observed: np.ndarray | None = None
     states: np.ndarray | None = None # (t,) states that are known, -1 where not; None where none is
     single: bool = False # whether the caller passed one array, and gets one back
-    spare: list = field(default_factory=list, repr=False) # tables that an E-step has used and the next will use
+    # tables that an E-step has used and the next will use
+    spare: list = field(default_factory=list, repr=False)
 
     def __len__(self) -> int: return int(self.offsets[-1])
-    def __getstate__(self): return {**self.__dict__, "spare": []} # a copy for another process needs no spare memory
+    def __getstate__(self): # a copy for another process needs no spare memory
+        return {**self.__dict__, "spare": []}
     @property
     def m(self) -> int: return len(self.offsets) - 1
     @property
-    def own_weights(self) -> np.ndarray: return np.ones(self.m) if self.weights is None else self.weights
+    def own_weights(self) -> np.ndarray:
+        return np.ones(self.m) if self.weights is None else self.weights
 
     @contextmanager
-    def tables(self, k: int) -> Iterator[tuple[np.ndarray, np.ndarray]]: # two of shape (t, k), of any content
-        "Memory for the length of a with statement. It is kept with the data: to get fresh pages for each step costs as much as the arithmetic done in them."
+    def tables(self, k: int
+              ) -> Iterator[tuple[np.ndarray, np.ndarray]]: # two of shape (t, k), of any content
+        """Memory for the length of a with statement. It is kept with the data:
+        to get fresh pages for each step costs as much as the arithmetic done in them."""
         try: pair = self.spare.pop()
         except IndexError: pair = None
-        if pair is None or pair[0].shape[1] != k: pair = np.empty((len(self), k)), np.empty((len(self), k))
+        if pair is None or pair[0].shape[1] != k:
+            pair = np.empty((len(self), k)), np.empty((len(self), k))
         yield pair
         self.spare.append(pair)
 
     def part(self, s: int) -> slice: # the times of sequence s
         return slice(self.offsets[s], self.offsets[s + 1])
 
-    def view(self, s: int) -> Sequences: # sequence s alone, with the centre and scale of all (its totals are the caller's business)
+    def view(self, s: int) -> Sequences:
+        # sequence s alone, with the centre and scale of all (its totals are the caller's business)
         "One of the sequences, without a copy."
         at = self.part(s)
-        a, z = (at.start, at.stop) if self.observed is None else (int(np.count_nonzero(self.observed[:t])) for t in (at.start, at.stop))
+        a, z = ((at.start, at.stop) if self.observed is None else
+                (int(np.count_nonzero(self.observed[:t])) for t in (at.start, at.stop)))
         cut = lambda v: None if v is None else v[at]
-        return Sequences(rows(self.rows, a, z), np.array([0, at.stop - at.start]), None, cut(self.observed), cut(self.states))
+        return Sequences(rows(self.rows, a, z), np.array([0, at.stop - at.start]), None,
+                         cut(self.observed), cut(self.states))
 
-# %% ../nbs/sequences.ipynb #ec3bda37
+# %% ../nbs/sequences.ipynb #8b41d913
 def as_list(x) -> tuple[list, bool]: # arrays of shape (n,) or (n, d), whether x was one sequence
-    "An array of one or two axes is one sequence; a list of arrays, or an array of three axes, is many."
+    "An array of one or two axes is one sequence; a list of arrays, or an array of three, is many."
     if isinstance(x, np.ndarray) and x.ndim < 3: return [x], True
-    if not isinstance(x, (list, tuple, np.ndarray)): return [np.asarray(x)], True # a column of a table, say
-    if len(x) == 0: raise ValueError("x must hold at least one sequence, got an empty list; pass one array, or a list of arrays")
+    # a column of a table, say
+    if not isinstance(x, (list, tuple, np.ndarray)): return [np.asarray(x)], True
+    if len(x) == 0:
+        raise ValueError("x must hold at least one sequence, got an empty list; "
+                         "pass one array, or a list of arrays")
     if all(np.ndim(s) == 0 for s in x): return [np.asarray(x)], True
     return [s if isinstance(s, np.ndarray) else np.asarray(s) for s in x], False
 
-# %% ../nbs/sequences.ipynb #229a397f
+# %% ../nbs/sequences.ipynb #58ffca76
 def stack(parts: list # arrays of shape (n,) or (n, d)
          ) -> tuple[np.ndarray, np.ndarray]: # their rows (t, d), (m + 1,) where each begins
     "Sequences end to end; a ValueError says which one is empty or differs."
     width = lambda a: 1 if a.ndim == 1 else a.shape[1]
     for s, a in enumerate(parts):
-        if a.ndim not in (1, 2): raise ValueError(f"x must hold sequences of shape (n, d) or (n,), but sequence {s} has shape {a.shape}; one row a time")
-        if len(a) == 0: raise ValueError(f"x must hold sequences of at least one row, but sequence {s} is empty; leave it out")
-        if width(a) != width(parts[0]): raise ValueError(f"x must hold sequences with the same number of columns, but sequence {s} has {width(a)} and sequence 0 has {width(parts[0])}")
+        if a.ndim not in (1, 2):
+            raise ValueError("x must hold sequences of shape (n, d) or (n,), "
+                             f"but sequence {s} has shape {a.shape}; one row a time")
+        if len(a) == 0:
+            raise ValueError("x must hold sequences of at least one row, "
+                             f"but sequence {s} is empty; leave it out")
+        if width(a) != width(parts[0]):
+            raise ValueError("x must hold sequences with the same number of columns, "
+                             f"but sequence {s} has {width(a)} "
+                             f"and sequence 0 has {width(parts[0])}")
     parts = [a[:, None] if a.ndim == 1 else a for a in parts]
     if len(parts) == 1: return parts[0], np.array([0, len(parts[0])])
     whole = (np.ma if any(np.ma.isMaskedArray(a) for a in parts) else np).concatenate(parts)
     return whole, np.concatenate([[0], np.cumsum([len(a) for a in parts])])
 
-# %% ../nbs/sequences.ipynb #d601640e
+# %% ../nbs/sequences.ipynb #e80b072e
 def find_missing(x: np.ndarray, # (t, d)
                  offsets: np.ndarray, # (m + 1,)
                  missing: str # "error" or "nan"
                 ) -> np.ndarray | None: # (t,) False where a row is missing, None where none is
     "Masked rows, and rows of nan where the caller says that nan means missing."
-    if missing not in ("error", "nan"): raise ValueError(f"missing must be 'error' or 'nan', got {missing!r}; 'nan' takes a row of nan for a missing observation")
+    if missing not in ("error", "nan"):
+        raise ValueError(f"missing must be 'error' or 'nan', got {missing!r}; "
+                         "'nan' takes a row of nan for a missing observation")
     gone = np.ma.getmaskarray(x) if np.ma.isMaskedArray(x) else np.False_
     if missing == "nan" and x.dtype.kind == "f": gone = gone | np.isnan(np.ma.getdata(x))
     if not gone.any(): return None
     partly = np.flatnonzero(gone.any(1) & ~gone.all(1))
     if partly.size:
         s = np.searchsorted(offsets, partly[0], side="right") - 1
-        raise ValueError(f"x must miss whole rows or none of a row, but row {partly[0] - offsets[s]} of sequence {s} misses {gone[partly[0]].sum()} of {x.shape[1]} values; "
+        raise ValueError("x must miss whole rows or none of a row, "
+                         f"but row {partly[0] - offsets[s]} of sequence {s} "
+                         f"misses {gone[partly[0]].sum()} of {x.shape[1]} values; "
                          "mask the whole row, or fill in its missing values")
-    if gone.all(): raise ValueError("x must have at least one observed row, but all are missing; pass some data")
+    if gone.all():
+        raise ValueError("x must have at least one observed row, but all are missing; "
+                         "pass some data")
     return ~gone[:, 0]
 
-# %% ../nbs/sequences.ipynb #ef2a0017
+# %% ../nbs/sequences.ipynb #f08010b8
 def known_states(states, parts: list, k: int) -> np.ndarray | None: # (t,)
     "Known states as one array, -1 where unknown."
     if states is None: return None
     states = [states] if len(parts) == 1 and np.ndim(states[0]) == 0 else states
-    if len(states) != len(parts) or any(np.shape(z) != (len(a),) for z, a in zip(states, parts)): raise ValueError("states must hold one number for every row of x, -1 where the state is unknown")
+    if (len(states) != len(parts)
+        or any(np.shape(z) != (len(a),) for z, a in zip(states, parts))):
+        raise ValueError("states must hold one number for every row of x, "
+                         "-1 where the state is unknown")
     z = np.concatenate([np.asarray(z) for z in states])
-    if not np.all((z == np.floor(z)) & (z >= -1) & (z < k)): raise ValueError(f"states must be whole numbers from 0 to {k - 1}, or -1 for unknown, got {z[(z != np.floor(z)) | (z < -1) | (z >= k)][0]}")
+    if not np.all((z == np.floor(z)) & (z >= -1) & (z < k)):
+        raise ValueError(f"states must be whole numbers from 0 to {k - 1}, or -1 for unknown, "
+                         f"got {z[(z != np.floor(z)) | (z < -1) | (z >= k)][0]}")
     return z.astype(np.intp)
 
-# %% ../nbs/sequences.ipynb #d0ee718a
+# %% ../nbs/sequences.ipynb #f7a975bf
 def as_sequences(emit, # the family that will read the rows
                  x, # one array, or a list of them
                  weights=None, # (m,) of the sequences
@@ -115,12 +146,17 @@ def as_sequences(emit, # the family that will read the rows
     if weights is not None:
         weights = as_weights(weights, len(parts))
         keep = np.flatnonzero(weights)
-        if known is not None and len(keep) < len(parts): known = np.concatenate([z for z, w in zip(np.split(known, np.cumsum([len(a) for a in parts])[:-1]), weights) if w])
+        if known is not None and len(keep) < len(parts):
+            known = np.concatenate([
+                z for z, w in zip(np.split(known, np.cumsum([len(a) for a in parts])[:-1]), weights)
+                if w])
         parts, weights = [parts[s] for s in keep], weights[keep]
     whole, offsets = stack(parts)
     observed = find_missing(whole, offsets, missing)
     by_row = None if weights is None else np.repeat(weights, np.diff(offsets))
-    if observed is not None: whole, by_row = np.ma.getdata(whole)[observed], None if by_row is None else by_row[observed]
+    if observed is not None:
+        whole, by_row = (np.ma.getdata(whole)[observed],
+                         None if by_row is None else by_row[observed])
     try: data = emit.prepare(whole, by_row)
     except ValueError:
         if len(parts) > 1: # name the sequence and its own row

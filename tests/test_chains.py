@@ -260,3 +260,26 @@ def test_many_sequences_are_each_alone(k):
     alone = [chains.smooth(initial, trans, loglik[i:j]) for i, j in zip(offsets[:-1], offsets[1:])]
     assert np.allclose(gamma, np.concatenate([s.gamma for s in alone]), atol=1e-14) and np.allclose(total, [s.log_likelihood for s in alone], rtol=1e-13)
     assert np.allclose(steps, sum(w * s.transitions for w, s in zip(weights, alone)), rtol=1e-12)
+
+@pytest.mark.parametrize("k", [2, 3, 9])
+def test_any_order_and_type_of_the_numbers(k):
+    rng = np.random.default_rng(k)
+    loglik = np.round(rng.normal(size=(50, k)) * 8) / 4 # exact in single precision
+    plain = chains.likelihoods(loglik)
+    for other in (np.asfortranarray(loglik), loglik.astype(np.float32), loglik[::-1][::-1], np.repeat(loglik, 2, 1)[:, ::2]):
+        assert all(map(np.array_equal, plain, chains.likelihoods(other)))
+    initial, trans, offsets = rng.dirichlet(np.ones(k)), rng.dirichlet(np.ones(k), k), np.array([0, 20, 50])
+    whole = [chains.smooth_all(initial, trans, b, plain[1], offsets, np.ones(2), None) for b in (plain[0], np.asfortranarray(plain[0]))]
+    assert all(map(np.array_equal, *whole))
+
+@pytest.mark.parametrize("k", [2, 9])
+def test_filtering_remembers_who_falls_behind(k): # the last state is 800 nats behind the first for a while, and right in the end
+    n, rng = 2400, np.random.default_rng(k)
+    initial, trans = np.full(k, 1 / k), np.eye(k)
+    loglik = np.zeros((n, k))
+    loglik[:400, 1:], loglik[400:1200, :-1] = -2, -2
+    total = logsumexp(np.log(initial) + loglik.sum(0))
+    filtered, _, log_p = chains.filtering(initial, trans, loglik)
+    assert np.isclose(log_p, total, rtol=1e-12) and abs(filtered[-1, -1] - 1) < 1e-12
+    assert np.isclose(chains.smooth(initial, trans, loglik).log_likelihood, total, rtol=1e-12)
+    assert np.all(chains.sample_path(initial, trans, loglik, rng) == k - 1)
