@@ -26,12 +26,12 @@ def add_log(s, product, loglik): # loglik + log(s), the log taken of many factor
     product *= max(s, TINY)
     return (1.0, loglik + math.log(product)) if product < TINY else (product, loglik)
 
-# %% ../nbs/chain_kernels.ipynb #17b4a609
+# %% ../nbs/chain_kernels.ipynb #0b370e41
 FEW = 8 # states whose tables stay in registers
 
 @compiled()
 def small_smooth(initial, trans, back, b,
-                 gamma, counts, like): # tables padded; like: a tuple of k numbers
+                 gamma, counts, like): # tables padded, counts zero; like: k numbers
     n, k = len(b), len(like)
     h = (n + 1) // 2
     trans, back = rows(trans, (0, 0), k, k, like), rows(back, (0, 0), k, k, like)

@@ -13,18 +13,16 @@ from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
 # %% auto #0
-__all__ = ['FAST', 'LOGS', 'IN_ORDER', 'plus', 'times', 'larger', 'total', 'largest', 'HAS_FLUSH', 'FLUSH', 'WIDEST', 'compiled',
-           'Lanes', 'LanesModel', 'vector', 'width', 'place', 'picked', 'spread', 'load', 'store', 'load_row',
-           'store_row', 'below', 'call', 'masked_load', 'masked_store', 'load_part', 'store_part', 'padded',
-           'lane_by_lane', 'largest_of', 'add_lanes', 'multiply_lanes', 'every', 'reduction', 'first_equal',
-           'times_power', 'above', 'group_largest', 'one_of_each', 'inside', 'rows', 'store_rows', 'in_pairs',
-           'through', 'add_outer', 'turned', 'best_through', 'flush', 'unflush', 'column']
+__all__ = ['LOGS', 'FAST', 'plus', 'times', 'larger', 'total', 'largest', 'HAS_FLUSH', 'FLUSH', 'WIDEST', 'compiled', 'Lanes',
+           'LanesModel', 'vector', 'width', 'place', 'picked', 'spread', 'load', 'store', 'load_row', 'store_row',
+           'below', 'call', 'masked_load', 'masked_store', 'load_part', 'store_part', 'padded', 'lane_by_lane',
+           'largest_of', 'add_lanes', 'multiply_lanes', 'every', 'reduction', 'first_equal', 'times_power', 'above',
+           'group_largest', 'one_of_each', 'inside', 'rows', 'store_rows', 'in_pairs', 'through', 'add_outer', 'turned',
+           'best_through', 'flush', 'unflush', 'column']
 
-# %% ../nbs/lanes.ipynb #c7d41c0c
-# numbers are finite: sums may be reordered and fused
-FAST = frozenset({"contract", "nnan", "ninf", "nsz", "reassoc", "arcp"})
-# -inf is a number like any other, and sums stay as they are
-LOGS = frozenset({"contract", "nnan", "nsz"})
+# %% ../nbs/lanes.ipynb #e15e06c6
+LOGS = "contract", "nnan", "nsz" # -inf is a number like any other, and sums stay as they are
+FAST = *LOGS, "ninf", "reassoc", "arcp" # numbers are finite: sums may be reordered and fused
 
 def compiled(flags=FAST, inline=False, allocates=False): # a decorator
     "`numba.njit` that releases the lock and caches on disk, or compiles afresh if it cannot write."
@@ -53,7 +51,7 @@ def width(like) -> int: # of a tuple, or of its type
     "The lanes that hold so many numbers."
     return 1 << (len(like) - 1).bit_length()
 
-# %% ../nbs/lanes.ipynb #8a50581c
+# %% ../nbs/lanes.ipynb #0279879c
 def place(context, builder, signature, args, n, element=ir.DoubleType()): # a pointer to m[at]
     m, at = args[:2]
     at = [context.cast(builder, i, signature.args[1].dtype, types.intp)
@@ -68,10 +66,10 @@ def place(context, builder, signature, args, n, element=ir.DoubleType()): # a po
 def picked(builder, v, which): # the lanes of v with these numbers, zeros where there is none
     have = v.type.count
     which = ir.Constant(vector(len(which), ir.IntType(32)), [min(i, have) for i in which])
-    return builder.shuffle_vector(v, ir.Constant(v.type, [0.0] * have), which)
+    return builder.shuffle_vector(v, ir.Constant(v.type, None), which)
 
 def spread(builder, x, n): # the number x in n lanes
-    one = builder.insert_element(ir.Constant(vector(1), ir.Undefined), x, ir.IntType(32)(0))
+    one = builder.insert_element(ir.Constant(vector(1, x.type), ir.Undefined), x, ir.IntType(32)(0))
     return picked(builder, one, [0] * n)
 
 @intrinsic
@@ -107,14 +105,11 @@ def store_row(typing, m, at, v, like):
         return context.get_dummy_value()
     return types.none(m, at, v, like), code
 
-# %% ../nbs/lanes.ipynb #27d4a85e
+# %% ../nbs/lanes.ipynb #9535facc
 def below(context, builder, n, kind, lanes): # which lanes have a number below n
-    numbers = vector(lanes, ir.IntType(64))
-    n = builder.insert_element(ir.Constant(numbers, ir.Undefined),
-                               context.cast(builder, n, kind, types.intp), ir.IntType(32)(0))
-    everywhere = builder.shuffle_vector(
-        n, n, ir.Constant(vector(lanes, ir.IntType(32)), [0] * lanes))
-    return builder.icmp_signed("<", ir.Constant(numbers, list(range(lanes))), everywhere)
+    n = context.cast(builder, n, kind, types.intp)
+    numbers = ir.Constant(vector(lanes, n.type), list(range(lanes)))
+    return builder.icmp_signed("<", numbers, spread(builder, n, lanes))
 
 def call(builder, name, result, args, fastmath=()): # one of the compiler's own functions
     f = cgutils.get_or_insert_function(
@@ -163,9 +158,7 @@ def padded(a: np.ndarray, # (c,) or (r, c)
     out[:, :c] = a
     return out
 
-# %% ../nbs/lanes.ipynb #90483ed8
-IN_ORDER = "contract", "nnan", "nsz"
-
+# %% ../nbs/lanes.ipynb #07286174
 def lane_by_lane(compute): # an intrinsic of lanes and lanes, or lanes and a number
     @intrinsic
     def apply(typing, v, w):
@@ -181,8 +174,8 @@ def lane_by_lane(compute): # an intrinsic of lanes and lanes, or lanes and a num
 def largest_of(builder, x, y):
     return builder.select(builder.fcmp_ordered(">", x, y, flags=("nnan",)), x, y)
 
-plus = lane_by_lane(lambda builder, x, y: builder.fadd(x, y, flags=IN_ORDER))
-times = lane_by_lane(lambda builder, x, y: builder.fmul(x, y, flags=IN_ORDER))
+plus = lane_by_lane(lambda builder, x, y: builder.fadd(x, y, flags=LOGS))
+times = lane_by_lane(lambda builder, x, y: builder.fmul(x, y, flags=LOGS))
 larger = lane_by_lane(largest_of)
 
 @overload(operator.add)
@@ -266,7 +259,7 @@ def one_of_each(typing, v, like):
         return picked(builder, args[0], range(0, v.n, len(like)))
     return Lanes(v.n // len(like))(v, like), code
 
-# %% ../nbs/lanes.ipynb #d4877c7d
+# %% ../nbs/lanes.ipynb #26b0185e
 def inside(context, builder, signature, args, count, lanes):
     # of count rows from m[at] on: pointers, and which lanes r rows and n columns have
     (i, j), columns = (cgutils.unpack_tuple(builder, args[1]),
@@ -311,8 +304,8 @@ def through(typing, a, table):
     def code(context, builder, signature, args):
         a, rows = args[0], cgutils.unpack_tuple(builder, args[1])
         lane = lambda i: picked(builder, a, [i] * table.dtype.n)
-        terms = [builder.fmul(lane(i), row, flags=IN_ORDER) for i, row in enumerate(rows)]
-        return in_pairs(lambda x, y: builder.fadd(x, y, flags=IN_ORDER), terms)
+        terms = [builder.fmul(lane(i), row, flags=LOGS) for i, row in enumerate(rows)]
+        return in_pairs(lambda x, y: builder.fadd(x, y, flags=LOGS), terms)
     return a(a, table), code
 
 @intrinsic
@@ -321,9 +314,9 @@ def add_outer(typing, x, a, w):
     def code(context, builder, signature, args):
         out, a, w = args
         for i in range(x.count):
-            own = builder.fmul(picked(builder, a, [i] * x.dtype.n), w, flags=IN_ORDER)
+            own = builder.fmul(picked(builder, a, [i] * x.dtype.n), w, flags=LOGS)
             out = builder.insert_value(
-                out, builder.fadd(builder.extract_value(out, i), own, flags=IN_ORDER), i)
+                out, builder.fadd(builder.extract_value(out, i), own, flags=LOGS), i)
         return out
     return x(x, a, w), code
 
