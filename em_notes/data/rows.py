@@ -194,7 +194,7 @@ def center_scale(x: np.ndarray, # (n, d)
                 ) -> tuple[np.ndarray, np.ndarray]: # (d,) mean, (d,) deviation, 1 where zero
     "The weighted mean and standard deviation of every column, over what is observed, in one pass over tiles each."
     on = observed if w is None else (w > 0)[:, None] & (True if observed is None else observed)
-    if on is not None and on.all(): on = None
+    on = None if on is None or on.all() else np.broadcast_to(on, x.shape)
     def columns(): # numpy is slow along short rows
         for a in range(0, len(x), 4096):
             yield slice(a, a + 4096), x[a:a + 4096].T.copy(), None if on is None else on[a:a + 4096].T
