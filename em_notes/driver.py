@@ -19,10 +19,10 @@ from .steps import exact, kind_of, latest, maximum, part
 
 # %% auto #0
 __all__ = ['prepared', 'log_prior', 'rounding', 'evaluate', 'em_init', 'em_step', 'BoundFell', 'checked', 'gain_to_come',
-           'by_gain', 'theta_change', 'by_theta', 'resumed', 'iterate', 'require_model', 'EMResult', 'one_interrupt',
-           'rule_of', 'check_limits', 'bar', 'em']
+           'by_gain', 'theta_change', 'by_theta', 'resumed', 'states_of', 'model_of', 'iterate', 'EMResult',
+           'one_interrupt', 'rule_of', 'check_limits', 'bar', 'em']
 
-# %% ../nbs/driver.ipynb #4fc129c4
+# %% ../nbs/driver.ipynb #c8da66b2
 def prepared(model, x, weights=None):
     "The model's own form of the data, with their weights; raw x where it has no `prepare`."
     if hasattr(model, "prepare"): return model.prepare(x) if weights is None else model.prepare(x, weights)
@@ -34,8 +34,9 @@ def prepared(model, x, weights=None):
 def log_prior(theta, prior) -> float: # nats
     "The global part of the bound: log p(theta), or what else the model puts there; 0 where there is none."
     own = getattr(theta, "log_prior", None)
+    if prior is None: # a model that has a global part without one says so by a default: log_prior(self, prior=None)
+        return float(own()) if getattr(own, "__defaults__", None) else 0.0
     if own is None:
-        if prior is None: return 0.0
         raise ValueError(f"prior must be None for {type(theta).__name__}, which has no log_prior; drop the argument or give the model that method")
     return float(own(prior))
 
@@ -43,6 +44,7 @@ def rounding(theta, data, stats, bound: float) -> float: # nats
     "By how much rounding alone may move this bound: the model's own estimate, or one from the size of the numbers."
     own = getattr(theta, "rounding", None)
     size = len(data) if hasattr(data, "__len__") else 1
+    if not np.isfinite(bound): return 0.0
     least = 16 * np.finfo(float).eps * (1 + abs(bound) + size)
     return least if own is None else least + float(own(data, stats))
 
@@ -123,7 +125,7 @@ def by_theta(tol: float) -> Rule: # relative change
         if come <= tol: return f"the change of theta still to come, {come:.1e}, is at most tol = {tol:g}"
     return rule
 
-# %% ../nbs/driver.ipynb #841757f7
+# %% ../nbs/driver.ipynb #29fefafc
 def resumed(state: EMState, data, e_step, prior, update) -> EMState:
     "The state itself where it belongs to these data, else the state of its theta on them."
     same = fingerprint(data)
@@ -132,16 +134,8 @@ def resumed(state: EMState, data, e_step, prior, update) -> EMState:
     if update is not latest: stats = state.stats # a running average is of all data so far
     return EMState(state.theta, stats, bound, state.t, memory, state.m_memory, rounding(state.theta, data, stats, bound), same)
 
-def iterate(theta, # a model, or an EMState to go on from
-            x, # its data, raw or prepared
-            *, weights=None, # of the observations, where x is raw
-            e_step: EStep = exact, m_step: MStep = maximum, update: Update = latest,
-            prior=None # hyperparameters, for MAP-EM
-           ) -> Iterator[EMState]: # the start, then the state after each step, without end
-    "The states of an EM run, one after the other."
-    model = theta.theta if isinstance(theta, EMState) else theta
-    require_model(model)
-    data = prepared(model, x, weights)
+def states_of(theta, data, e_step, m_step, update, prior) -> Iterator[EMState]:
+    "The states of a run on data that are prepared."
     held = update is latest and kind_of(e_step) != "noisy"
     if isinstance(theta, EMState): state = resumed(theta, data, e_step, prior, update)
     else: state = em_init(theta, data, e_step=e_step, m_step=m_step, prior=prior)
@@ -151,14 +145,26 @@ def iterate(theta, # a model, or an EMState to go on from
         state = checked(new, state, held)
         yield state
 
-def require_model(theta) -> None:
-    "Raise a ValueError where `theta` is no model."
-    if isinstance(theta, type) or not (hasattr(theta, "expected_stats") or hasattr(theta, "mode_stats") or hasattr(theta, "maximize")):
-        got = f"the class {theta.__name__}" if isinstance(theta, type) else f"{type(theta).__name__}"
-        raise ValueError(f"theta must be a model (an object with expected_stats and maximize) or an EMState, got {got}; "
+def model_of(theta, e_step, m_step): # the model
+    "The model that the user passed, alone or in a state; a ValueError where it is none."
+    model = theta.theta if isinstance(theta, EMState) else theta
+    lacks = [name for name, step, own in (("expected_stats", e_step, exact), ("maximize", m_step, maximum)) if step is own and not hasattr(model, name)]
+    if isinstance(model, type) or model is None or lacks:
+        got = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__} without {' and '.join(lacks) or 'any'}"
+        raise ValueError(f"theta must be a model, an object with expected_stats and maximize, or an EMState, got {got}; "
                          "make one, e.g. with GMM.start(x, k)")
+    return model
 
-# %% ../nbs/driver.ipynb #c861c468
+def iterate(theta, # a model, or an EMState to go on from
+            x, # its data, raw or prepared
+            *, weights=None, # of the observations, where x is raw
+            e_step: EStep = exact, m_step: MStep = maximum, update: Update = latest,
+            prior=None # hyperparameters, for MAP-EM
+           ) -> Iterator[EMState]: # the start, then the state after each step, without end
+    "The states of an EM run, one after the other."
+    return states_of(theta, prepared(model_of(theta, e_step, m_step), x, weights), e_step, m_step, update, prior)
+
+# %% ../nbs/driver.ipynb #dd4a3ab1
 @dataclass(frozen=True, eq=False)
 class EMResult(EMState):
     "The last state of a run and how it came about."
@@ -225,14 +231,13 @@ def em(theta, # a model, or an EMState to go on from
       ) -> EMResult: # last state, also on Ctrl-C, with bounds, n_iter, converged and a reason
     "Coordinate ascent on F(q, theta); raises `BoundFell` when a bound that cannot fall does."
     check_limits(max_iter, max_seconds)
-    require_model(theta.theta if isinstance(theta, EMState) else theta)
-    began = time.monotonic()
+    model, began = model_of(theta, e_step, m_step), time.monotonic()
     with ExitStack() as stack:
         if threads is not None: stack.enter_context(settings.threads(threads))
         if backend is not None: stack.enter_context(settings.backend(backend))
-        data = prepared(theta.theta if isinstance(theta, EMState) else theta, x, weights)
+        data = prepared(model, x, weights)
         rule = rule_of(stop, tol, data)
-        states = iterate(theta, data, e_step=e_step, m_step=m_step, update=update, prior=prior)
+        states = states_of(theta, data, e_step, m_step, update, prior)
         state = next(states)
         began_at = state.t
         last, bounds, reason, converged = deque([state], maxlen=4), [state.bound], f"reached max_iter = {max_iter}", False

@@ -11,8 +11,8 @@ import zlib
 import numpy as np
 
 # %% auto #0
-__all__ = ['Update', 'Rule', 'readonly', 'Parameters', 'Stats', 'Degenerate', 'Impossible', 'leaves', 'fingerprint', 'EMState',
-           'Model', 'Family', 'EStep', 'MStep']
+__all__ = ['Update', 'Rule', 'readonly', 'Parameters', 'Stats', 'Degenerate', 'Impossible', 'Lacking', 'need', 'leaves',
+           'fingerprint', 'EMState', 'Model', 'Family', 'EStep', 'MStep']
 
 # %% ../nbs/protocol.ipynb #02804f10
 def readonly(a: np.ndarray) -> np.ndarray: # the same array
@@ -63,6 +63,16 @@ class Impossible(ValueError):
         self.time = time
         super().__init__(f"{where} has probability zero under the model: at {unit} {time} {why}; "
                          "check the zeros of the parameters, or leave this observation out")
+
+# %% ../nbs/protocol.ipynb #0c352e16
+class Lacking(AttributeError, ValueError):
+    "A model or its family has no method that was asked for."
+
+def need(owner, name: str, why: str = "this"): # the method
+    "A method of a user's family or model that not everybody must have; `Lacking` where it has none."
+    own = getattr(owner, name, None)
+    if own is None: raise Lacking(f"{type(owner).__name__} has no method {name}, which {why} needs; write one")
+    return own
 
 # %% ../nbs/protocol.ipynb #99ba5a18
 def leaves(tree: Any # a dataclass, array, number, or a tuple, list or dict of them

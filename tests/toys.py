@@ -1,5 +1,4 @@
 """Five small problems that stretch the protocol of `em` in five directions; `test_em.py` runs them through the one driver."""
-from copy import deepcopy
 from dataclasses import dataclass
 from itertools import product
 
@@ -8,7 +7,7 @@ from scipy.optimize import minimize
 from scipy.special import gammaln, log_softmax, logsumexp, xlog1py, xlogy
 from scipy.stats import beta
 
-from em_notes.em import Stats
+from em_notes.protocol import Stats
 
 # Genetic linkage (Rao 1973): four classes of animals, the first of which is split into two cells.
 LINKAGE = np.array([125.0, 18, 20, 34])
@@ -149,18 +148,18 @@ class Coins:
         return float(self.log_joints(x)[np.arange(len(x)), list(z)].sum())
 
 
-# --- 1. Monte Carlo EM: the generator is the E-step's memory ---
+# --- 1. Monte Carlo EM: a seed and the step's number make each draw, so that a resumed run repeats it ---
 
 
-def sampled(draws):  # an E-step that averages over `draws` samples of z
-    def e_step(theta, x, aux, t):
-        rng = deepcopy(aux)  # the old state must stay what it was, or going on from it would not repeat
+def sampled(draws, seed=0):  # an E-step that averages over `draws` samples of z
+    def e_step(theta, x, memory, t):
+        rng = np.random.default_rng([seed, t])
         z = rng.binomial(int(x[0]), theta.share, size=draws)
         mean = theta.complete_stats(x, z.mean())
         # an estimate of F at the posterior; the sampler knows its own entropy
-        return mean, theta.expected_loglik(mean) + theta.entropy(x), rng
+        return mean, theta.expected_loglik(mean) + theta.entropy(x), memory
 
-    e_step.bound_kind = "noisy"
+    e_step.kind = "noisy"
     return e_step
 
 
@@ -192,16 +191,16 @@ class CoupledCoins(Coins):
 
 
 def mean_field(sweeps, warm=True):  # an E-step over products q_1(z_1) q_2(z_2) ...
-    def e_step(theta, x, aux, t):
+    def e_step(theta, x, memory, t):
         own = theta.log_joints(x)
-        q = np.full(own.shape, 1 / theta.k) if aux is None or not warm else aux.copy()
+        q = np.full(own.shape, 1 / theta.k) if memory is None or not warm else memory.copy()
         for _ in range(sweeps):
             for i in range(len(x)):
                 near = sum(q[j] for j in (i - 1, i + 1) if 0 <= j < len(x))
                 q[i] = np.exp(log_softmax(own[i] + theta.coupling * near))
         return theta.credit(x, q), theta.mean_field_bound(x, q), q
 
-    e_step.bound_kind = "lower"
+    e_step.kind = "lower"
     return e_step
 
 
@@ -209,13 +208,13 @@ def mean_field(sweeps, warm=True):  # an E-step over products q_1(z_1) q_2(z_2) 
 
 
 def minibatch(batches):  # an E-step on the next of `batches` equal slices
-    def e_step(theta, x, aux, t):
+    def e_step(theta, x, memory, t):
         part = x[t % batches :: batches]
         stats, bound = theta.expected_stats(part)
         scale = len(x) / len(part)
-        return scale * stats, scale * bound, aux
+        return scale * stats, scale * bound, memory
 
-    e_step.bound_kind = "noisy"
+    e_step.kind = "noisy"
     return e_step
 
 
@@ -232,15 +231,50 @@ class Bare:
         return x @ np.stack([heads, heads - self.v]) - np.log(len(self.v))
 
 
-def table_of_q(theta, x, aux, t):
+def table_of_q(theta, x, memory, t):
     table = theta.log_joint(x)
-    return (x, np.exp(log_softmax(table, 1))), float(logsumexp(table, 1).sum()), aux
+    return (x, np.exp(log_softmax(table, 1))), float(logsumexp(table, 1).sum()), memory
 
 
-table_of_q.bound_kind = "exact"
+table_of_q.kind = "exact"
 
 
 def climb(theta, stats, prior):
     x, q = stats
     found = minimize(lambda v: -(q * type(theta)(v).log_joint(x)).sum(), theta.v, method="BFGS", options=dict(gtol=1e-9))
     return type(theta)(found.x)
+
+
+# --- 6. An M-step with a memory: how far it dares to go, as an optimiser would remember ---
+
+
+class Bolder:
+    "A share of the way to the maximum, larger each time."
+
+    def init(self, theta, data):
+        return 0.5
+
+    def __call__(self, theta, stats, prior, rest):
+        there = theta.maximize(stats, prior).to_vector()
+        return theta.from_vector(rest * theta.to_vector() + (1 - rest) * there), rest / 2
+
+
+# --- 7. A user's family of three methods: normals with known variance ---
+
+
+class Centres:
+    def __init__(self, means):
+        self.means = np.asarray(means, dtype=float)  # (k,)
+
+    @property
+    def k(self):
+        return len(self.means)
+
+    def log_prob(self, x):
+        return -0.5 * (x - self.means) ** 2 - 0.5 * np.log(2 * np.pi)
+
+    def stats(self, x, resp):
+        return np.array([resp.sum(0), x[:, 0] @ resp])
+
+    def maximize(self, stats, prior=None):
+        return Centres(stats[1] / stats[0])
