@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 from statistics import median
 
@@ -14,7 +15,7 @@ RESULTS = Path(__file__).with_name("results.json")
 PAUSE = 0.5 # seconds between calls: a peer's threads go on spinning for a while
 
 
-def interleave(*calls, rounds: int = 3, pause: float = PAUSE): # median seconds of each call, and what each returned last
+def interleave(*calls, rounds: int = 3, pause: float = PAUSE, all_times: bool = False): # median (or all) seconds of each call, and what each returned last
     "Call a b a b, with a rest before each."
     times, out = [[] for _ in calls], [None] * len(calls)
     for _ in range(rounds):
@@ -23,7 +24,7 @@ def interleave(*calls, rounds: int = 3, pause: float = PAUSE): # median seconds 
             begin = time.perf_counter()
             out[i] = call()
             times[i].append(time.perf_counter() - begin)
-    return [median(t) for t in times], out
+    return times if all_times else [median(t) for t in times], out
 
 
 def fastest(call, rounds: int = 7, pause: float = 0.0) -> float: # seconds
@@ -64,12 +65,17 @@ def seconds(t: float) -> str:
 
 def machine() -> str:
     "The processor and the versions."
-    import numba, numpy, scipy, sklearn
+    import numba, numpy, scipy
     name = platform.processor() or platform.machine()
     try: name = next(l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name"))
     except (OSError, StopIteration): pass
-    from em_notes.kernels import cores
-    return f"{name}, {cores()} cores; Python {platform.python_version()}, numpy {numpy.__version__}, scipy {scipy.__version__}, numba {numba.__version__}, scikit-learn {sklearn.__version__}"
+    from em_notes.settings import cores
+    peers = []
+    for peer in ("scikit-learn", "hmmlearn", "scikit-learn-intelex", "dynamax", "jax", "pomegranate", "torch"):
+        try: peers.append(f"{peer} {metadata.version(peer)}")
+        except metadata.PackageNotFoundError: pass
+    target = os.environ.get("NUMBA_CPU_NAME")
+    return f"{name}, {cores()} cores; Python {platform.python_version()}, numpy {numpy.__version__}, scipy {scipy.__version__}, numba {numba.__version__}{f" for {target}" if target else ""}, {", ".join(peers)}"
 
 
 def save(name: str, sections: list[tuple[str, str]], titles: list[str]) -> None: # title and Markdown of each; all titles in order

@@ -13,9 +13,7 @@ from .common import interleave, run, seconds, table
 
 def problem(kind: str, k: int, d: int, lengths: list[int], seed: int = 0):
     "Sequences drawn from a sticky model, and a start beside it."
-    from em_notes.families import Categorical
-    from em_notes.gaussian import Gaussian
-    from em_notes.hmm import HMM
+    from em_notes import HMM, Categorical, Gaussian
     rng = np.random.default_rng(seed)
     trans = rng.dirichlet(np.ones(k), k) * 0.3 + 0.7 * np.eye(k)
     def emit(noise):
@@ -30,7 +28,7 @@ def problem(kind: str, k: int, d: int, lengths: list[int], seed: int = 0):
 
 
 def ours_fit(theta, x, steps):
-    from em_notes.em import em
+    from em_notes import em
     return em(theta, x, tol=0, max_iter=steps)
 
 
@@ -75,7 +73,7 @@ def fits(quick: bool):
     for kind, k, d, lengths in cases:
         x, start = problem(kind, k, d, lengths)
         whole = np.concatenate(x) if kind != "categorical" else np.concatenate(x).astype(int)
-        steps = 3 if quick else {4: 50, 16: 20, 64: 5}[k]
+        steps = 3 if quick else 10
         ours_fit(start, x, 1) # compile, or load from the cache
         def peer():
             m = hmmlearn_model(start, kind, steps)
@@ -91,7 +89,7 @@ def fits(quick: bool):
 def paths(quick: bool):
     "Viterbi on arrays."
     from hmmlearn import _hmmc
-    from em_notes import chains
+    from em_notes.engine import chains
     for k in (2, 4, 8, 16) if quick else (2, 3, 4, 5, 8, 16, 32, 64):
         n, rng = 20_000 if quick else 100_000, np.random.default_rng(k)
         initial, trans, loglik = np.full(k, 1 / k), rng.dirichlet(np.ones(k), k), rng.normal(size=(n, k)) * 2
@@ -109,7 +107,7 @@ def against_dynamax(quick: bool):
     import jax.numpy as jnp
     from dynamax.hidden_markov_model import hmm_posterior_mode, hmm_smoother
     from dynamax.hidden_markov_model.inference import compute_transition_probs
-    from em_notes import chains
+    from em_notes.engine import chains
     def e_step(initial, trans, loglik):
         post = hmm_smoother(initial, trans, loglik)
         return post.marginal_loglik, post.smoothed_probs, compute_transition_probs(trans, post)
@@ -146,8 +144,7 @@ def against_dynamax(quick: bool):
 def memory(quick: bool):
     "Peak memory of forward-backward beyond the data, in arrays of n x k."
     import tracemalloc
-    from em_notes.families import Poisson
-    from em_notes.hmm import HMM
+    from em_notes import HMM, Poisson
     n, k = 200_000 if quick else 10_000_000, 4
     x = np.random.default_rng(0).poisson(5, (n, 1)).astype(float)
     theta = HMM(np.full(k, 1 / k), np.full((k, k), 0.1) + 0.6 * np.eye(k), Poisson(np.arange(1.0, 2 * k, 2)))
@@ -163,8 +160,8 @@ def memory(quick: bool):
 def limited(part, quick: bool, threads: int) -> str:
     "A table with so many threads on both sides."
     from threadpoolctl import threadpool_limits
-    from em_notes import kernels
-    with threadpool_limits(threads), kernels.threads(threads):
+    from em_notes import settings
+    with threadpool_limits(threads), settings.threads(threads):
         rows = [[work, peer, seconds(theirs), seconds(own), f"**{theirs / own:.1f}**", f"{error:.0e}"] for work, peer, theirs, own, error in part(quick)]
     return table(["work", "beside", "its time", "em_notes", "ratio", "difference"], rows)
 

@@ -6,12 +6,9 @@ from __future__ import annotations
 import sys
 import warnings
 import numpy as np
-from em_notes import kernels
-from em_notes.datasets import faithful
-from em_notes.em import em
-from em_notes.gaussian import FEATURES
-from em_notes.mixture import GMM
-from .common import fastest, interleave, peak_memory, run, seconds, table
+from em_notes import GMM, em, settings
+from em_notes.data.datasets import faithful
+from .common import PAUSE, fastest, interleave, peak_memory, run, seconds, table
 
 STEPS = 10
 CASES = [(10 ** 5, 2, 5, "full"), (10 ** 5, 16, 10, "full"), (10 ** 6, 8, 16, "full"), (2 * 10 ** 5, 64, 16, "full"), (10 ** 6, 8, 16, "diag"),
@@ -59,7 +56,7 @@ def limited(threads: int): # for `with`
     from contextlib import ExitStack
     from threadpoolctl import threadpool_limits
     stack = ExitStack()
-    stack.enter_context(threadpool_limits(threads)); stack.enter_context(kernels.threads(threads))
+    stack.enter_context(threadpool_limits(threads)); stack.enter_context(settings.threads(threads))
     return stack
 
 
@@ -69,7 +66,7 @@ def beside(cases, threads: int, backend: str = "numba", steps: int = STEPS, roun
     for n, d, k, covariance in cases:
         x, weights, means, covs = problem(n, d, k)
         c, p = shaped(covs, covariance)
-        with limited(threads), kernels.backend(backend):
+        with limited(threads), settings.backend(backend):
             ours(x[:1000], weights, means, c, covariance, 1) # compiled, or loaded from the cache
             (own, other), (run, fit) = interleave(lambda: ours(x, weights, means, c, covariance, steps), lambda: peer(x, weights, means, p, covariance, steps), rounds=rounds)
         off = difference(run, fit)
@@ -91,17 +88,68 @@ def small(rounds: int = 15):
     return table(["steps", "scikit-learn", "em_notes", "ratio"], rows)
 
 
+def clusters(n: int, d: int, k: int, apart: float, seed: int = 0): # rows, weights, means, covariances of a start
+    "Round clusters with centres `apart` standard deviations, in every feature, from the middle; the start is beside the truth."
+    rng = np.random.default_rng(seed)
+    centres, x = apart * rng.standard_normal((k, d)), np.empty((n, d))
+    for a in range(0, n, 50_000):
+        z = rng.integers(k, size=min(50_000, n - a))
+        x[a:a + len(z)] = centres[z] + rng.standard_normal((len(z), d))
+    return x, np.full(k, 1 / k), centres + 0.1, np.array([np.eye(d)] * k)
+
+
+def against_onedal(quick: bool):
+    "oneDAL's own EM, which scikit-learn-intelex brings: the strongest peer we know of."
+    import daal4py
+    def theirs(x, weights, means, covs, steps, diag):
+        return daal4py.em_gmm(nComponents=len(weights), maxIterations=steps, accuracyThreshold=0.0, covarianceStorage="diagonal" if diag else "full").compute(
+            x, weights[None], means, [c[None] for c in covs] if diag else list(covs))
+    full = [(272, 2, 2), (10 ** 5, 2, 5), (10 ** 5, 16, 10), (10 ** 6, 8, 16), (2 * 10 ** 5, 32, 16), (10 ** 5, 64, 16), (10 ** 6, 4, 4)]
+    cases = [(*c, "full", apart) for c in full for apart in (4, 0.3)] + [(10 ** 6, 8, 16, "diag", apart) for apart in (4, 0.3)]
+    rows = []
+    for n, d, k, covariance, apart in cases:
+        n = n // 20 if quick and n > 1000 else n
+        x, weights, means, covs = clusters(n, d, k, apart)
+        covs = shaped(covs, covariance)[0]
+        steps, rounds = (100, 15) if n < 1000 else (STEPS, 3)
+        with limited(2):
+            ours(x[:1000], weights, means, covs, covariance, 1)
+            times, (run, fit) = interleave(lambda: ours(x, weights, means, covs, covariance, steps), lambda: theirs(x, weights, means, covs, steps, covariance == "diag"),
+                                           rounds=rounds, pause=0.02 if n < 1000 else PAUSE, all_times=True)
+        off = float(np.max(np.abs(run.theta.components.means - fit.means)) / np.max(np.abs(fit.means)))
+        own, other = (np.median(t) for t in times)
+        rows.append([covariance, f"{n:,}", d, k, "apart" if apart > 1 else "overlapping", seconds(other), seconds(own), f"**{other / own:.2f}**", f"{min(times[1]) / min(times[0]):.2f}", f"{off:.0e}"])
+        print(*rows[-1], file=sys.stderr, flush=True)
+    return table(["covariance", "n", "d", "k", "clusters", "oneDAL", "em_notes", "ratio of medians", "of minima", "difference"], rows)
+
+
+def starts(quick: bool):
+    "A start beside scikit-learn's k-means start: the time until both can begin EM."
+    from sklearn.mixture import GaussianMixture
+    rows = []
+    for name, x, k in [("Old Faithful", faithful(), 2), ("100,000 rows, d = 4, k = 8", problem(10 ** 5 // (10 if quick else 1), 4, 8)[0], 8)]:
+        def theirs():
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return GaussianMixture(k, max_iter=1, random_state=0).fit(x)
+        with limited(2):
+            GMM.start(x, k, rng=0)
+            (own, other), _ = interleave(lambda: GMM.start(x, k, rng=0), theirs, rounds=7, pause=0.05)
+        rows.append([name, seconds(other), seconds(own), f"**{other / own:.1f}**"])
+    return table(["data", "scikit-learn: k-means and one step", "em_notes: GMM.start", "ratio"], rows)
+
+
 def one_pass(n, d, k, covariance="full", threads=1, backend="numba") -> float: # seconds
     "The time of one pass over prepared data."
     x, weights, means, covs = problem(n, d, k)
     theta = GMM(weights, means, shaped(covs, covariance)[0], covariance)
     data = theta.prepare(x)
-    with limited(threads), kernels.backend(backend): return fastest(lambda: theta.expected_stats(data), 5 if n < 5e6 else 3)
+    with limited(threads), settings.backend(backend): return fastest(lambda: theta.expected_stats(data), 5 if n < 5e6 else 3)
 
 
 def operations(d, k, covariance="full"): # a row
-    "The arithmetic of the two products, as the kernels chapter counts it."
-    return 4 * k * {"outer": 1 + d + d * (d + 1) // 2, "square": 1 + 2 * d, "norm": 2 + d, "linear": 1 + d}[FEATURES[covariance]]
+    "The arithmetic of the two products, as the page of the engine counts it."
+    return 4 * k * {"full": 1 + d + d * (d + 1) // 2, "diag": 1 + 2 * d, "spherical": 2 + d, "tied": 1 + d}[covariance]
 
 
 def growth(quick: bool):
@@ -125,7 +173,7 @@ def scaling(quick: bool):
 def core_rate(threads: int) -> float: # 1e9 operations a second
     "What multiplications and additions alone reach."
     from concurrent.futures import ThreadPoolExecutor
-    from em_notes.compiled import kernel, wide_lanes
+    from em_notes.engine.products import kernel, wide_lanes
     @kernel
     def spin(a, b, rounds):
         wide_lanes()
@@ -149,7 +197,6 @@ def memory(quick: bool):
     setup = f"""
 import numpy as np
 from benchmarks.mixture import ours, peer, problem, shaped
-from em_notes import kernels
 x, weights, means, covs = problem({n}, 8, 16)
 c, p = shaped(covs, "full")
 ours(x[:1000].copy(), weights, means, c, "full", 1); peer(x[:1000].copy(), weights, means, p, "full", 1)
@@ -187,6 +234,8 @@ def sections(quick: bool):
     yield "threads1", "One thread on both sides, ten steps", lambda: beside(cut(CASES[:5]), 1)
     yield "large", "Ten million rows, two threads, three steps", lambda: beside([(10 ** 7 // (100 if quick else 1), 4, 4, "full")], 2, steps=3)
     yield "numpy", "The numpy code, one thread on both sides, ten steps", lambda: beside(cut(CASES[:3]), 1, "numpy")
+    yield "onedal", "Beside oneDAL, two threads, ten steps (100 for Old Faithful's 272 rows)", lambda: against_onedal(quick)
+    yield "starts", "Starts", lambda: starts(quick)
     yield "small", "Old Faithful, 272 rows, two components", small
     yield "growth", "One pass as n, k and d grow, two threads", lambda: growth(quick)
     yield "scaling", "From one thread to two, and how near to the core's own rate", lambda: scaling(quick)
