@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 import numpy as np
+from ..data.checks import generator
 from ..data.rows import Data, as_data, take, tiles
 from ..engine.emissions import emissions, moments as sums_of_features
 from ..engine.tiles import LOG_ZERO, compiled, em_pass, features, log_joints, softmax, tile_rows, unlog
@@ -16,7 +17,8 @@ from ..protocol import Degenerate, Parameters
 
 # %% auto #0
 __all__ = ['NEEDED', 'EPS', 'TILE', 'check_family', 'need', 'Family', 'prepared', 'view', 'seen', 'kept', 'Form', 'certain',
-           'scaled', 'Tiled', 'user_log_prob', 'weighted_stats', 'form', 'Natural', 'degenerate', 'check_count']
+           'scaled', 'Tiled', 'user_log_prob', 'read', 'weighted_stats', 'form', 'Natural', 'Symbols', 'draw',
+           'degenerate', 'check_count']
 
 # %% ../../nbs/families/base.ipynb #d8eecd22
 NEEDED = ("k", "log_prob", "stats", "maximize")
@@ -44,15 +46,28 @@ class Family(Parameters):
     "Base of the families of this library."
     prior_type: type | None = None # of its conjugate prior
 
-    def check(self, data: Data) -> None: ... # a ValueError where an observed entry is impossible for every member
+    @property
+    def options(self) -> dict: return {} # with which `start` makes one of this kind
+    @property
+    def kind(self) -> str: return f"{type(self).__name__} {self.d}" # of the data that this family has checked
+
+    @classmethod
+    def check_values(cls, data: Data) -> None: ... # a ValueError where an observed entry is impossible for the whole class
+    def check(self, data: Data) -> None: ... # a ValueError where one is impossible for this member
+
+    @classmethod
+    def read(cls, x, weights=None, missing: str = "error", d: int | None = None) -> Data:
+        "Data for a start, checked as far as they can be before there is a member of the class."
+        data = as_data(x, weights, d, missing)
+        cls.check_values(data)
+        return data
 
     def prepare(self, x, weights=None, missing: str = "error") -> Data:
         "The data, checked once; what this family has checked already comes back as it is."
-        kind = f"{type(self).__name__} {self.d}"
-        if isinstance(x, Data) and x.kind == kind and weights is None: return x
-        data = as_data(x, weights, self.d, missing)
+        if isinstance(x, Data) and x.kind == self.kind and weights is None: return x
+        data = self.read(x, weights, missing, self.d)
         self.check(data)
-        return data.replaced(kind=kind)
+        return data.replaced(kind=self.kind)
 
     def log_prob(self, x) -> np.ndarray: # (n, k) nats
         "The log-probability of every row under every component; of what is observed in it."
@@ -61,6 +76,18 @@ class Family(Parameters):
     def stats(self, x, resp: np.ndarray): # resp (n, k) -> statistics
         "Statistics for given responsibilities, times the weights of the data where `x` carries some."
         return form(self, self.prepare(x)).moments(np.asarray(resp, dtype=float))
+
+    def impute(self, data: Data, resp: np.ndarray, rng=None) -> np.ndarray: # resp (n, k) -> (n, d)
+        "The rows with what is missing filled in: by its mean given the rest of the row, or by a draw where there is an `rng`."
+        if data.observed is None: return data.x.copy()
+        if rng is None: return np.where(data.observed, data.x, resp @ self.mean)
+        rng = generator(rng)
+        return np.where(data.observed, data.x, self.sample(draw(resp, rng), rng))
+
+    @staticmethod
+    def seeds_space(data: Data) -> np.ndarray: # (n, d')
+        "Coordinates in which the distance of two rows makes sense to k-means; a missing entry stands at the mean."
+        return (data.x - data.center) / data.scale
 
     def conditional_entropy(self, data: Data, resp: np.ndarray) -> float: # nats
         "The entropy of what is missing, given what is observed and the component; 0 where missing entries are left out of the statistics."
@@ -161,7 +188,7 @@ class Tiled:
 
     def total_base(self) -> float:
         if self.base is None: return 0.0
-        return kept(self.data, "total of the base", lambda: float(sum(tile.sum(self.base(tile)) for _, tile in tiles(self.data, TILE))))
+        return kept(self.data, f"total of {self.base.__qualname__}", lambda: float(sum(tile.sum(self.base(tile)) for _, tile in tiles(self.data, TILE))))
 
     def em_pass(self):
         counts, stats, bound = np.zeros(len(self.log_weights)), None, 0.0
@@ -203,6 +230,11 @@ def user_log_prob(family, tile: Data) -> np.ndarray: # (rows, k)
     if len(rows): out[on] = l
     return out
 
+def read(family: type, x, weights=None, missing: str = "error") -> Data: # a class, or a family
+    "Data for a start of a family of this class."
+    own = getattr(family, "read", None)
+    return as_data(x, weights, missing=missing) if own is None else own(x, weights, missing)
+
 def weighted_stats(family, data: Data, resp: np.ndarray): # (n, k), without the weights of the data -> statistics
     "A family's statistics with the weights of the data; None where no row has anything in it."
     if isinstance(family, Family): return family.stats(data, resp)
@@ -218,7 +250,6 @@ def form(family, data: Data, # checked by `prepared`
     if log_weights is None: log_weights = np.zeros(family.k)
     own = getattr(family, "form", None)
     if own is not None: return own(data, log_weights)
-    if isinstance(family, Family): return Tiled(data, log_weights, family.log_prob, family.stats)
     return Tiled(data, log_weights, partial(user_log_prob, family), partial(weighted_stats, family), rounding=float(getattr(family, "rounding", 16 * EPS)))
 
 # %% ../../nbs/families/base.ipynb #8225559a
@@ -254,7 +285,34 @@ class Natural:
             sums += resp[at].T @ features(self.kind, tile.x, tile.center, tile.scale, self.eta.shape[1]).T
         return self.back(sums)
 
+# %% ../../nbs/families/base.ipynb #7e3be424
+class Symbols(Natural):
+    "The form of one symbol a row: eta (k, 1 + v) holds the log weight and the log-probability of every symbol."
+    @property
+    def symbols(self) -> np.ndarray: return kept(self.data, "symbols", lambda: self.data.x[:, 0].astype(np.intp)) # (n,)
+    @property
+    def table(self) -> np.ndarray: return self.eta[:, :1] + self.eta[:, 1:] # (k, v)
+    def log_joints(self) -> np.ndarray: return self.table.T[self.symbols] # (n, k)
+
+    def em_pass(self):
+        count = kept(self.data, "counts of symbols", lambda: np.bincount(self.symbols, self.data.weights, self.eta.shape[1] - 1))
+        r = self.table
+        log_norm = softmax(r)
+        sums = self.back(np.concatenate([(r @ count)[:, None], r * count], 1))
+        return r @ count, sums, certain(float(count @ log_norm), self, self.data)
+
+    def moments(self, resp):
+        if self.data.weights is not None: resp = resp * self.data.weights[:, None]
+        if compiled(self.eta): return self.back(sums_of_features(self.data, np.ascontiguousarray(resp), self.kind, self.eta.shape[1]))
+        totals = np.array([np.bincount(self.symbols, r, self.eta.shape[1] - 1) for r in resp.T])
+        return self.back(np.concatenate([totals.sum(1, keepdims=True), totals], 1))
+
 # %% ../../nbs/families/base.ipynb #92ec4b45
+def draw(p: np.ndarray, rng: np.random.Generator) -> np.ndarray: # (n, v) -> (n,) one index a row
+    "Draw an index from each row of probabilities."
+    cum = np.cumsum(p, 1)
+    return np.minimum((rng.random((len(p), 1)) * cum[:, -1:] > cum).sum(1), p.shape[1] - 1)
+
 def degenerate(message: str, component: int | None = None, at=None) -> Degenerate:
     "The error, with the component that it is about and its place as attributes."
     e = Degenerate(message)
