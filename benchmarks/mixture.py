@@ -7,7 +7,7 @@ import sys
 import warnings
 import numpy as np
 from em_notes import kernels
-from em_notes.datasets import faithful
+from em_notes.data.datasets import faithful
 from em_notes.em import em
 from em_notes.gaussian import FEATURES
 from em_notes.mixture import GMM

@@ -11,7 +11,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 from numpy.polynomial import Chebyshev, Polynomial
-from .data import Data
+from .data.rows import Data
 from .kernels import EXP_MIN, sweep
 from .lanes import LOGS, compiled, times_power
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 import numpy as np
 from scipy.special import betaln, expit, gammaln, logit, softmax, xlog1py, xlogy
-from .data import Data, as_data
+from .data.rows import Data, as_data
 from .em import Stats
 from .gaussian import (Degenerate, Gaussian, GaussianStats, NormalInverseWishart,
                                _by_row, check_count, frozen, seeds, nearest)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 import numpy as np
 from scipy.special import multigammaln
-from .data import Data, as_data, tiles
+from .data.rows import Data, as_data, tiles
 from .em import Stats
 from .kernels import NaturalForm, em_pass, log_joints, whitened_joints, whitened_pass
 

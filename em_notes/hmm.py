@@ -12,12 +12,12 @@ from scipy.optimize import minimize
 from scipy.special import softmax, xlogy
 from . import chains
 from .chains import Impossible, stationary
-from .data import Data, as_data
+from .data.rows import Data, as_data
 from .em import Stats
 from .families import DirichletPrior, simplex
 from .gaussian import Degenerate, Gaussian
 from .kernels import NaturalForm, log_joints, unlog
-from .sequences import Sequences, as_list, as_sequences, find_missing, stack
+from .data.sequences import Sequences, as_list, as_sequences, find_missing, stack
 
 # %% auto #0
 __all__ = ['HMMStats', 'Posterior', 'natural_form', 'HMMPrior', 'dirichlet_rows', 'mode_rows', 'stationary_slopes',

@@ -12,7 +12,7 @@ from functools import lru_cache
 from importlib import import_module
 from typing import NamedTuple
 import numpy as np
-from .data import Data, tiles
+from .data.rows import Data, tiles
 
 # %% auto #0
 __all__ = ['LOG_ZERO', 'EXP_MIN', 'BLOCK_FLOPS', 'BLOCK_BYTES', 'CALL_FLOPS', 'safe_log', 'unlog', 'features', 'softmax',

@@ -10,7 +10,7 @@ from itertools import product
 from operator import add
 import numpy as np
 from scipy.special import logsumexp, softmax, xlogy
-from .data import Data, as_data, rows, tiles
+from .data.rows import Data, as_data, rows, tiles
 from .em import Stats
 from .families import DirichletPrior, draw, from_logits, simplex
 from .gaussian import Degenerate, Gaussian
