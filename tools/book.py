@@ -273,11 +273,9 @@ def redirect(
 ):
     "Pages at old addresses, and at those with the notebooks' numbers, that lead to where a chapter is now."
     pages = {address(name) for name in names}
-    for old, new in ({name: name for name in names} | MOVED).items():
-        for page in {f"{old}.html", address(old)} - pages:
-            if new in names:
-                target = relative(address(new), page)
-                (out / page).write_text(LEAD_ON.format(target=target), encoding="utf-8")
+    for old, new in [*zip(names, names), *MOVED.items()]:
+        for page in {f"{old}.html", address(old)} - pages if new in names else ():
+            (out / page).write_text(LEAD_ON.format(target=relative(address(new), page)), encoding="utf-8")
 
 
 def extras(

@@ -17,12 +17,12 @@ NAMES = ("faithful", "linkage", "deaths", "earthquakes", "murray", "iris")
 def _lines(
     name:str,              # one of NAMES
 )->list[str]: # the lines of its file
-    return files("em_notes").joinpath("datafiles", f"{name}.csv").read_text(encoding="utf-8").splitlines()
+    return files("em_notes").joinpath("data", f"{name}.csv").read_text(encoding="utf-8").splitlines()
 
 def source(
     name:str,              # one of NAMES
 )->str: # what the data are, who published them, and their columns
-    "The header of a data file: description, source, columns."
+    "The header of a data file: description, source, licence, columns."
     if name not in NAMES: raise ValueError(f"name is {name!r}, expected one of {', '.join(NAMES)}")
     head = [line[2:] for line in _lines(name) if line.startswith("#")]
     return "\n".join(head[:-1])  # the last is the row of column names

@@ -22,7 +22,7 @@ def test_read_only_and_sourced(name):
         with pytest.raises(ValueError, match="read-only"):
             x[0] = x[1]
     text = source(name)
-    assert "Source: " in text and "Columns: " in text and len(text.splitlines()) == 3
+    assert all(f"{word}: " in text for word in ("Source", "Licence", "Columns")) and len(text.splitlines()) == 4
 
 
 @pytest.mark.parametrize("name", SHAPES)

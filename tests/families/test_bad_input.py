@@ -2,7 +2,8 @@
 import numpy as np
 import pytest
 from em_notes import (Bernoulli, BetaPrior, Categorical, Degenerate, DirichletPrior, GMM, GammaPrior, Gaussian, Mixture,
-                      NormalInverseWishart, Poisson, datasets, em)
+                      NormalInverseWishart, Poisson, em)
+from em_notes.data import datasets
 from em_notes.data.rows import as_data
 from em_notes.families import CountStats
 

@@ -9,7 +9,7 @@ from em_notes import Degenerate, DirichletPrior, GMM, Gaussian, Mixture, Mixture
 from em_notes.data import datasets
 from em_notes.em import leaves, same
 from em_notes.gaussian import COVARIANCES, cov_shape
-from models import FAMILIES, interior_prior, random_mixture
+from toys import FAMILIES, interior_prior, random_mixture
 
 @pytest.mark.parametrize("family", FAMILIES)
 @settings(max_examples=8, deadline=None, derandomize=True)
