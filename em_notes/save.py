@@ -10,7 +10,7 @@ import zipfile
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 import numpy as np
-import em_notes
+from . import __version__
 from .protocol import Parameters, readonly
 
 # %% auto #0
@@ -55,7 +55,7 @@ def unpacked(code, arrays, known: dict):
     if kind in ("tuple", "list"): return {"tuple": tuple, "list": list}[kind](unpacked(v, arrays, known) for v in inner)
     if kind == "dict": return {k: unpacked(v, arrays, known) for k, v in inner.items()}
     if kind == "class":
-        if inner not in known: raise ValueError(f"it names the class {inner}, which version {em_notes.__version__} of this package doesn't have")
+        if inner not in known: raise ValueError(f"it names the class {inner}, which version {__version__} of this package doesn't have")
         own = {f.name for f in fields(known[inner])}
         if not set(code["fields"]) <= own: raise ValueError(f"{inner} has no field {', '.join(set(code['fields']) - own)}")
         return known[inner].trusted(**{n: unpacked(v, arrays, known) for n, v in code["fields"].items()})
@@ -68,9 +68,8 @@ def save(path, # where; ".npz" is appended where it is missing
     path = Path(path)
     if path.suffix != ".npz": path = path.with_name(path.name + ".npz")
     arrays: list = []
-    import em_notes.models.hmm, em_notes.models.mixture # noqa: F401, E401  their classes
     tree = packed(obj, arrays, classes())
-    header = json.dumps({"em_notes": FORMAT, "version": em_notes.__version__, "tree": tree})
+    header = json.dumps({"em_notes": FORMAT, "version": __version__, "tree": tree})
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         with open(part, "wb") as f: np.savez(f, header=np.frombuffer(header.encode(), np.uint8), **{f"a{i}": a for i, a in enumerate(arrays)})
@@ -82,7 +81,6 @@ def load(path # of a file that `save` wrote
         ):
     "What `save` wrote, the same bits; a ValueError in words for any other file."
     path = Path(path)
-    import em_notes.models.hmm, em_notes.models.mixture # noqa: F401, E401  their classes
     def refuse(why): raise ValueError(f"path must name a file that em_notes.save wrote, but {path} is not one: {why}") from None
     with open(path, "rb") as f:
         try:

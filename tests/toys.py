@@ -1,4 +1,4 @@
-"""Five small problems that stretch the protocol of `em` in five directions; `test_em.py` runs them through the one driver."""
+"""Toys and random models: small problems that stretch the protocol of `em` in seven directions, and random models of every family."""
 from dataclasses import dataclass
 from itertools import product
 
@@ -7,6 +7,8 @@ from scipy.optimize import minimize
 from scipy.special import gammaln, log_softmax, logsumexp, xlog1py, xlogy
 from scipy.stats import beta
 
+from em_notes import (Bernoulli, BetaPrior, Categorical, DirichletPrior, GammaPrior, Gaussian, Mixture, MixturePrior,
+                      NormalInverseWishart, Poisson)
 from em_notes.protocol import Stats
 
 # Genetic linkage (Rao 1973): four classes of animals, the first of which is split into two cells.
@@ -278,3 +280,35 @@ class Centres:
 
     def maximize(self, stats, prior=None):
         return Centres(stats[1] / stats[0])
+
+
+# --- Random models of every family, and priors with their mode inside ---
+
+COVARIANCES = {"full": "full", "tied": "full", "diag": "diag", "tied_diag": "diag", "spherical": "spherical", "tied_spherical": "spherical"}  # type -> shape
+FAMILIES = [*COVARIANCES, "poisson", "bernoulli", "categorical"]
+
+
+def random_covs(covariance: str, k: int, d: int, rng) -> np.ndarray:
+    "Covariances of the type's shape, well conditioned."
+    own = {"full": (d, d), "diag": (d,), "spherical": ()}[COVARIANCES[covariance]]
+    shape = own if covariance.startswith("tied") else (k, *own)
+    if COVARIANCES[covariance] != "full": return np.exp(0.5 * rng.standard_normal(shape))
+    a = rng.standard_normal((*shape[:-1], d)) / np.sqrt(d)
+    return a @ np.swapaxes(a, -1, -2) + np.eye(d)
+
+def random_mixture(family: str, k: int, d: int, seed: int, apart: float = 2.0) -> Mixture:
+    "A mixture of `family` with interior parameters; `apart` spreads Gaussian means."
+    rng = np.random.default_rng(seed)
+    weights = rng.dirichlet(np.full(k, 5.0))
+    if family == "poisson": parts = Poisson(rng.gamma(4.0, size=(k, d)))
+    elif family == "bernoulli": parts = Bernoulli(rng.uniform(0.1, 0.9, (k, d)))
+    elif family == "categorical": parts = Categorical(rng.dirichlet(np.full(d + 1, 3.0), k))
+    else: parts = Gaussian(apart * rng.standard_normal((k, d)), random_covs(family, k, d, rng), family)
+    return Mixture(weights, parts)
+
+def interior_prior(family: str, d: int) -> MixturePrior:
+    "A proper prior for each family, with its mode inside."
+    if family in COVARIANCES:
+        scatter = {"full": np.eye(d), "diag": np.ones(d), "spherical": 1.5}[COVARIANCES[family]]
+        return MixturePrior(DirichletPrior(2.0), NormalInverseWishart(np.full(d, 0.3), 0.7, scatter, d + 2.0))
+    return MixturePrior(DirichletPrior(2.0), {"poisson": GammaPrior(2.0, 0.5), "bernoulli": BetaPrior(2.0, 3.0), "categorical": DirichletPrior(1.5)}[family])

@@ -1,6 +1,8 @@
 """Render the book into _docs/: with Quarto where it is installed, else with nbconvert and the template `book`."""
 import argparse
+import base64
 import hashlib
+import posixpath
 import re
 import shutil
 import subprocess
@@ -17,16 +19,29 @@ from nbconvert import HTMLExporter
 from nbconvert.filters import markdown2html
 from pygments.formatters import HtmlFormatter
 
-from .execute import BUILD, NBS, ROOT, chapters, execute_all, sidebar
+from .execute import BUILD, NBS, ROOT, chapters, execute_all, name_of, sidebar
 
 WIDGETS = "application/vnd.jupyter.widget-state+json"
 
-# What the pages load: npm package, version, the one file we need of it. From npm where that is installed, so that
-# the site works offline and from file://, else from the CDN. MathJax draws SVG: its fonts are paths within this file.
+# What the pages load: npm package, version, the one file we need of it and this file's digest, as browsers check it. From
+# npm where that is installed, so that the site works offline and from file://, else from the CDN. The full MathJax is
+# what Quarto's pages load: it refuses what theirs refuse. It draws SVG: its fonts are paths within this file.
 FRONT_END = {
-    "mathjax_url": ("mathjax", "3.2.2", "es5/tex-svg.js"),
-    "require_js_url": ("requirejs", "2.3.8", "require.js"),
-    "widget_renderer_url": ("@jupyter-widgets/html-manager", "1.0.15", "dist/embed-amd.js"),
+    "mathjax": ("mathjax", "3.2.2", "es5/tex-svg-full.js",
+                "sha384-4kE/rQ11E8xT9QgrCBTyvenkuPfQo8rXYQvJZuMgxyPOoUfpatjQPlgdv6V5yhUK"),
+    "require": ("requirejs", "2.3.8", "require.js",
+                "sha384-gzoQyNpzaOK+Aes9TTuBq/ZgYdleZUDN3sFwxyLRbRytLEWofprkKj2F7z3a6nTu"),
+    "manager": ("@jupyter-widgets/html-manager", "1.0.15", "dist/embed-amd.js",
+                "sha384-/x/n24gdFNkRW3aFeWPOJ5tgVI0ZmBOBu6UKswtJLAm6SIAzWBZUdrLEr5A9yXvL"),
+}
+
+# Chapters that have moved: the name of a notebook that was at the top -> its name now. Old addresses lead on.
+MOVED = {
+    **{old: f"book/{old}" for old in ("00_jensen", "01_free_energy", "02_em", "03_families", "03_gaussian", "04_mixture",
+                                      "05_chains", "06_hmm")},
+    **{"data": "data/rows", "sequences": "data/sequences", "datasets": "data/datasets"},
+    **{"kernels": "engine/tiles", "compiled": "engine/products", "lanes": "engine/lanes",
+       "chain_kernels": "engine/messages", "path_kernels": "engine/paths", "emission_kernels": "engine/emissions"},
 }
 
 
@@ -37,25 +52,50 @@ def settings() -> dict[str, str]:
     return dict(config["DEFAULT"])
 
 
+def address(
+    name: str,  # of a chapter: "book/00_jensen"
+) -> str:  # "book/jensen.html"
+    "Where a chapter's page is, from the site's top: by nbdev's rule the number of the notebook is left out."
+    folder, _, stem = name.rpartition("/")
+    return posixpath.join(folder, re.sub(r"^\d+[a-z0-9]*_", "", stem.lower()) + ".html")
+
+
+def relative(
+    target: str,  # an address from the site's top, or a whole URL
+    page: str,  # the address of the page that links there
+) -> str:
+    "A link from a page, such as works from file:// and below any folder of a server."
+    return target if "://" in target else posixpath.relpath(target, posixpath.dirname(page) or ".")
+
+
+def integrity(
+    content: bytes,
+) -> str:  # "sha384-…"
+    "The digest of a file, as the attribute of that name has it."
+    return "sha384-" + base64.b64encode(hashlib.sha384(content).digest()).decode()
+
+
 def front_end(
     out: Path,  # the site's folder
-) -> dict[str, str]:  # exporter option -> URL, relative to a page where the file is ours
+) -> dict[str, dict[str, str]]:  # library -> its address, and its digest where the file isn't ours
     "Put the libraries that pages load into `out/lib` and say where each is."
     lib = out / "lib"
     lib.mkdir(parents=True, exist_ok=True)
     # The widgets' own front end comes with the Python package, at the version that the notebooks ran with.
     shutil.copy(str(files("anywidget") / "nbextension" / "index.js"), lib / "anywidget.js")
-    npm, urls = shutil.which("npm"), {}
-    for option, (package, version, file) in FRONT_END.items():
+    npm, libraries = shutil.which("npm"), {}
+    for name, (package, version, file, digest) in FRONT_END.items():
         kept = BUILD / "npm" / f"{package.split('/')[-1]}-{version}-{Path(file).name}"
         if npm and not kept.exists():
             fetch(npm, package, version, file, kept)
         if kept.exists():
-            urls[option] = f"lib/{Path(file).name}"
-            shutil.copy(kept, out / urls[option])
+            if (found := integrity(kept.read_bytes())) != digest:
+                raise SystemExit(f"{kept} isn't the file that tools/book.py expects: its digest is {found}, not {digest}. Delete it.")
+            libraries[name] = {"src": f"lib/{Path(file).name}"}
+            shutil.copy(kept, out / libraries[name]["src"])
         else:
-            urls[option] = f"https://cdn.jsdelivr.net/npm/{package}@{version}/{file}"
-    return urls
+            libraries[name] = {"src": f"https://cdn.jsdelivr.net/npm/{package}@{version}/{file}", "integrity": digest}
+    return libraries
 
 
 def fetch(
@@ -131,7 +171,7 @@ def finish(
         local = re.fullmatch(r"(?!\w+:|//)([^#]*?)(\.ipynb)?(#.*)?", link["href"])
         if local:
             name, notebook, anchor = local.groups()
-            link["href"] = name + (".html" if notebook else "") + (anchor or "").lower()
+            link["href"] = (address(name) if notebook else name) + (anchor or "").lower()
     for mark in soup.select("a.anchor-link"):
         mark.decompose()
     toc, seen = soup.select_one("nav.toc"), set()
@@ -158,31 +198,34 @@ def render(
     out: Path,  # folder for the pages
 ):
     "Render the pages with nbconvert."
-    cfg, urls = settings(), front_end(out)
+    cfg, libraries = settings(), front_end(out)
     exporter = HTMLExporter(
         template_name="book", extra_template_basedirs=[str(Path(__file__).with_name("templates"))],
-        exclude_input_prompt=True, exclude_output_prompt=True, **urls,
+        exclude_input_prompt=True, exclude_output_prompt=True,
     )
     nbs = {name: nbformat.read(copy, as_version=4) for name, copy in copies.items()}
     entries = {name: title_cell(nb) for name, nb in nbs.items()}
-    links = {name: {"href": f"{name}.html", "title": inline(entry["title"])} for name, entry in entries.items()}
     order = list(nbs)
     for i, (name, nb) in enumerate(nbs.items()):
-        entry = entries[name]
+        entry, here = entries[name], address(name)
+        links = {n: {"href": relative(address(n), here), "title": inline(e["title"]), "here": n == name}
+                 for n, e in entries.items()}
         page = {
-            "href": f"{name}.html",
             "site": cfg["title"],
             "title": links[name]["title"],
             "subtitle": inline(entry["subtitle"]),
-            "description": entry.get("description") or entry["subtitle"] or cfg["description"],
+            "description": inline(entry.get("description") or entry["subtitle"] or cfg["description"]),
             "sidebar": [(section, [links[n] for n in names]) for section, names in sidebar()],
             "previous": links[order[i - 1]] if i else None,
             "next": links[order[i + 1]] if i + 1 < len(order) else None,
             "widgets": bool(nb.metadata.get("widgets", {}).get(WIDGETS, {}).get("state")),
-            "anywidget": "lib/anywidget",
+            "styles": [relative(sheet, here) for sheet in ("book.css", "styles.css")],
+            "anywidget": relative("lib/anywidget", here),  # RequireJS adds the suffix
+            **{library: dict(found, src=relative(found["src"], here)) for library, found in libraries.items()},
         }
         html, _ = exporter.from_notebook_node(for_readers(nb), resources={"page": page})
-        (out / f"{name}.html").write_text(finish(html), encoding="utf-8")
+        (out / here).parent.mkdir(parents=True, exist_ok=True)
+        (out / here).write_text(finish(html), encoding="utf-8")
     css = Path(__file__).with_name("templates") / "book" / "book.css"
     colours = HtmlFormatter(style="xcode").get_style_defs(".highlight")
     (out / "book.css").write_text(css.read_text(encoding="utf-8") + colours + "\n", encoding="utf-8")
@@ -204,9 +247,35 @@ def render_with_quarto(
         for cell in nb.cells:  # nbdev leaves a directive without code to Quarto, which doesn't know ours
             if cell.cell_type == "code" and all(line.startswith("#|") for line in cell.source.splitlines()):
                 cell.source += "\n#| include: false\npass"
+        (stage / "nbs" / name).parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(nb, stage / "nbs" / f"{name}.ipynb")
     subprocess.run([Path(sys.executable).with_name("nbdev_docs")], cwd=stage, check=True)
     shutil.copytree(stage / "_docs", out, dirs_exist_ok=True)
+
+
+LEAD_ON = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>This page has moved</title>
+<link rel="canonical" href="{target}">
+<meta http-equiv="refresh" content="0; url={target}">
+<script>location.replace("{target}" + location.hash)</script>
+</head>
+<body><p>This page has moved: <a href="{target}">{target}</a></p></body>
+</html>
+"""
+
+
+def redirect(
+    names: list[str],  # of all chapters
+    out: Path,  # the site's folder
+):
+    "Pages at old addresses, and at those with the notebooks' numbers, that lead to where a chapter is now."
+    pages = {address(name) for name in names}
+    for old, new in [*zip(names, names), *MOVED.items()]:
+        for page in {f"{old}.html", address(old)} - pages if new in names else ():
+            (out / page).write_text(LEAD_ON.format(target=relative(address(new), page)), encoding="utf-8")
 
 
 def extras(
@@ -224,8 +293,8 @@ def build(
     "Run the notebooks and render the site."
     print("Running copies of the notebooks, as far as they or the modules have changed", flush=True)
     paths = chapters()
-    copies = dict(zip((p.stem for p in paths), execute_all(paths)))
-    recipe = repr([quarto, bool(shutil.which("npm")), *(copy.name for copy in copies.values())]).encode()
+    copies = dict(zip(map(name_of, paths), execute_all(paths)))
+    recipe = repr([quarto, bool(shutil.which("npm")), *(str(copy) for copy in copies.values())]).encode()
     for file in (ROOT / "settings.ini", ROOT / "_quarto.yml", *extras(NBS), *extras(Path(__file__).parent)):
         recipe += file.read_bytes()
     digest = hashlib.sha256(recipe).hexdigest()
@@ -239,8 +308,9 @@ def build(
     (render_with_quarto if quarto else render)(copies, out)
     for extra in extras(NBS):  # style sheets and pictures
         target = out / extra.relative_to(NBS)
-        target.parent.mkdir(exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(extra, target)
+    redirect(list(copies), out)
     stamp.write_text(digest)
     return out / "index.html"
 

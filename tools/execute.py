@@ -30,13 +30,21 @@ KERNEL_ENV = {
 }
 
 
+def name_of(
+    path: Path | str,  # of a notebook: whole, or from nbs/
+) -> str:  # "book/00_jensen"
+    "A chapter's name: its path from nbs/, without the suffix."
+    path = Path(path)
+    return (path.relative_to(NBS) if path.is_absolute() else path).with_suffix("").as_posix()
+
+
 def sidebar() -> list[tuple[str, list[str]]]:  # (section title or "", names of its notebooks)
     "The table of contents, as `_quarto.yml` has it."
     config = yaml.safe_load((ROOT / "_quarto.yml").read_text(encoding="utf-8"))
     sections = []
     for entry in config["website"]["sidebar"]["contents"]:
         title, files = ("", [entry]) if isinstance(entry, str) else (entry["section"], entry["contents"])
-        sections.append((title, [Path(f).stem for f in files]))
+        sections.append((title, [name_of(f) for f in files]))
     return sections
 
 
@@ -85,27 +93,34 @@ def run(
         kernel_name="python3",
         record_timing=False,
         coalesce_streams=True,  # one output however the text arrived
-        resources={"metadata": {"path": str(NBS)}},
+        resources={"metadata": {"path": str(path.parent)}},  # as JupyterLab and nbdev_test do
         extra_arguments=["--log-level=ERROR"],  # no word about local ports
     )
     return client.execute(env=os.environ | KERNEL_ENV)
+
+
+def forget(
+    path: Path,  # a notebook
+):
+    "Throw away its executed copies."
+    for copy in (BUILD / "run").glob(f"{name_of(path)}-{'[0-9a-f]' * 16}.ipynb"):
+        copy.unlink()
 
 
 def executed(
     path: Path,  # a notebook
 ) -> Path:  # its executed copy
     "The executed copy of a notebook, made now unless neither it nor what it uses has changed."
-    copy = BUILD / "run" / f"{path.stem}-{key(path)}.ipynb"
+    copy = BUILD / "run" / f"{name_of(path)}-{key(path)}.ipynb"
     if not copy.exists():
         started = time.perf_counter()
         nb = run(path)
         copy.parent.mkdir(parents=True, exist_ok=True)
-        for stale in copy.parent.glob(f"{path.stem}-{'[0-9a-f]' * 16}.ipynb"):
-            stale.unlink()
+        forget(path)
         partial = copy.with_suffix(f".{os.getpid()}")
         nbformat.write(nb, partial)
         partial.replace(copy)  # in one step: another build may be reading
-        print(f"  ran {path.name} in {time.perf_counter() - started:.1f} s", flush=True)
+        print(f"  ran {name_of(path)} in {time.perf_counter() - started:.1f} s", flush=True)
     return copy
 
 

@@ -13,7 +13,7 @@ from bs4 import BeautifulSoup
 from nbconvert import MarkdownExporter
 
 from .book import WIDGETS, for_readers
-from .execute import BUILD, NBS, ROOT, chapters, execute_all
+from .execute import NBS, ROOT, chapters, execute_all, forget, name_of
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 MODEL_ID = r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])"
@@ -47,7 +47,7 @@ def freeze(
 ) -> bool:  # whether it changed
     "Put the outputs of the executed copy into the notebook, cleaned as nbdev cleans."
     before = path.read_bytes()
-    nbformat.write(stable_ids(nbformat.read(copy, as_version=4), path.stem), path)
+    nbformat.write(stable_ids(nbformat.read(copy, as_version=4), name_of(path)), path)
     subprocess.run([Path(sys.executable).with_name("nbdev_clean"), "--fname", path], cwd=ROOT, check=True)
     return path.read_bytes() != before
 
@@ -111,10 +111,9 @@ if __name__ == "__main__":
     paths = [path.resolve() for path in args.notebooks] or chapters()
     if args.force:
         for path in paths:
-            for copy in (BUILD / "run").glob(f"{path.stem}-{'[0-9a-f]' * 16}.ipynb"):
-                copy.unlink()
+            forget(path)
     print("Running the notebooks, as far as they or the modules have changed", flush=True)
-    changed = [path.name for path, copy in zip(paths, execute_all(paths)) if freeze(path, copy)]
+    changed = [name_of(path) for path, copy in zip(paths, execute_all(paths)) if freeze(path, copy)]
     if NBS / "index.ipynb" in paths:
         write_readme()
     print(f"Outputs written: {', '.join(changed) or 'all were up to date'}")

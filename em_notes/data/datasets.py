@@ -22,7 +22,7 @@ def _lines(
 def source(
     name:str,              # one of NAMES
 )->str: # what the data are, who published them, and their columns
-    "The header of a data file: description, source, columns."
+    "The header of a data file: description, source, licence, columns."
     if name not in NAMES: raise ValueError(f"name is {name!r}, expected one of {', '.join(NAMES)}")
     head = [line[2:] for line in _lines(name) if line.startswith("#")]
     return "\n".join(head[:-1])  # the last is the row of column names

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from em_notes import chains, kernels
-from em_notes.datasets import earthquakes
+from em_notes.data.datasets import earthquakes
 from em_notes.em import check_model, em, leaves, mode
 from em_notes.families import Bernoulli, BetaPrior, Categorical, DirichletPrior, GammaPrior, Poisson
 from em_notes.gaussian import Gaussian, NormalInverseWishart

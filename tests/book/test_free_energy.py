@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from em_notes.free_energy import expected_loglik, free_energy, log_evidence, posterior
-from em_notes.jensen import entropy, kl
+from em_notes.book.free_energy import expected_loglik, free_energy, log_evidence, posterior
+from em_notes.book.jensen import entropy, kl
 
 laws = settings(deadline=None, max_examples=60, derandomize=True)
 TEMPERATURES = st.sampled_from([0.05, 0.3, 1.0, 2.0, 50.0])

@@ -484,7 +484,7 @@ print("whole")
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends itself signals as POSIX has them")
 def test_a_storm_of_interrupts_loses_nothing():
-    ends = [subprocess.run([sys.executable, "-c", STORM], capture_output=True, text=True, cwd=Path(__file__).parent) for _ in range(4)]
+    ends = [subprocess.run([sys.executable, "-c", STORM], capture_output=True, text=True, cwd=Path(__file__).parent.parent) for _ in range(4)]
     # one that comes after em has returned is the caller's
     assert all(e.stdout == "whole\n" or "em(" not in e.stderr for e in ends), ends
     assert any(e.stdout == "whole\n" for e in ends)

@@ -11,9 +11,9 @@ import nbformat
 import pytest
 
 from tools import freeze, sync
-from tools.execute import NBS, ROOT, chapters, executed
+from tools.execute import NBS, ROOT, chapters, executed, name_of
 
-NOTEBOOKS = sorted(NBS.glob("*.ipynb"))
+NOTEBOOKS = sorted(path for path in NBS.rglob("*.ipynb") if path.parent.name != ".ipynb_checkpoints")
 
 
 def run(*args, **options):
@@ -50,7 +50,7 @@ def texts(nb):
             yield re.sub(r" at 0x[0-9a-f]+", "", text)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
 def test_committed_notebooks_are_executed_and_clean(path, site):
     nb = nbformat.read(path, as_version=4)
     nbformat.validate(nb)

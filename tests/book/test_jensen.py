@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from em_notes.jensen import check_distribution, entropy, jensen_gap, kl
+from em_notes.book.jensen import check_distribution, entropy, jensen_gap, kl
 
 laws = settings(deadline=None, max_examples=60, derandomize=True)
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from scipy.stats import poisson
 
-from em_notes import datasets
-from em_notes.datasets import deaths, earthquakes, faithful, iris, linkage, murray, source
+from em_notes.data import datasets
+from em_notes.data.datasets import deaths, earthquakes, faithful, iris, linkage, murray, source
 
 SHAPES = {"faithful": (272, 2), "linkage": (4,), "deaths": (1096,), "earthquakes": (107,), "murray": (12, 2)}
 
@@ -22,7 +22,7 @@ def test_read_only_and_sourced(name):
         with pytest.raises(ValueError, match="read-only"):
             x[0] = x[1]
     text = source(name)
-    assert "Source: " in text and "Columns: " in text and len(text.splitlines()) == 3
+    assert all(f"{word}: " in text for word in ("Source", "Licence", "Columns")) and len(text.splitlines()) == 4
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -85,6 +85,6 @@ def test_unknown_name():
 
 
 def test_import_is_light():
-    code = "import sys, em_notes.datasets as d; d.faithful(); print({'pandas', 'matplotlib', 'sklearn'} & set(sys.modules))"
+    code = "import sys, em_notes.data.datasets as d; d.faithful(); print({'pandas', 'matplotlib', 'sklearn'} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "set()"

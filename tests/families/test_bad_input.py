@@ -2,8 +2,9 @@
 import numpy as np
 import pytest
 from em_notes import (Bernoulli, BetaPrior, Categorical, Degenerate, DirichletPrior, GMM, GammaPrior, Gaussian, Mixture,
-                      NormalInverseWishart, Poisson, datasets, em)
-from em_notes.data import as_data
+                      NormalInverseWishart, Poisson, em)
+from em_notes.data import datasets
+from em_notes.data.rows import as_data
 from em_notes.families import CountStats
 
 X = np.random.default_rng(0).standard_normal((40, 2))

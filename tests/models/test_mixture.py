@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from scipy import stats as dist
-from em_notes import Degenerate, DirichletPrior, GMM, Gaussian, Mixture, MixturePrior, NormalInverseWishart, Poisson, check_model, datasets, em, mode
+from em_notes import Degenerate, DirichletPrior, GMM, Gaussian, Mixture, MixturePrior, NormalInverseWishart, Poisson, check_model, em, mode
+from em_notes.data import datasets
 from em_notes.em import leaves, same
 from em_notes.gaussian import COVARIANCES, cov_shape
-from models import FAMILIES, interior_prior, random_mixture
+from toys import FAMILIES, interior_prior, random_mixture
 
 @pytest.mark.parametrize("family", FAMILIES)
 @settings(max_examples=8, deadline=None, derandomize=True)

@@ -13,7 +13,7 @@ import pytest
 
 import em_notes
 from em_notes import kernels as K
-from em_notes.data import as_data
+from em_notes.data.rows import as_data
 from em_notes.em import em
 from em_notes.mixture import GMM
 
@@ -244,7 +244,7 @@ def run(code, *args, **env):
 FIT = """
 import sys, numpy as np
 from em_notes import kernels as K
-from em_notes.data import as_data
+from em_notes.data.rows import as_data
 rng = np.random.default_rng(0)
 data, eta = as_data(rng.normal(size=(30_000, 3))), rng.normal(size=(5, 10)) * 0.3
 def bits(): s, b = K.em_pass(data, eta, "outer"); return s.tobytes().hex()[:400] + str(b)
