@@ -33,6 +33,7 @@ class Data(Parameters):
     scale: np.ndarray # (d,) weighted standard deviation of it, 1 where a column is constant
     observed: np.ndarray | None = None # (n, d) False where an entry is missing; None where none is
     columns: tuple | None = None # names of the columns, where the caller's table has them
+    labels: np.ndarray | None = None # (n,) known components, -1 where unknown; None where none is known
     kind: str = "" # who prepared the rows, so that another family prepares them again
     own: Any = None # what that family computed once
 
@@ -55,7 +56,7 @@ class Data(Parameters):
     def fingerprint(self) -> int:
         "A checksum of the sizes, of sums over all rows and of some of the rows."
         parts = [np.array([*self.x.shape, self.total]), self.center, self.scale, self.x[::max(1, len(self) // 64)]]
-        if self.observed is not None: parts.append(self.observed)
+        parts += [p for p in (self.observed, self.labels) if p is not None]
         crc = 1
         for p in parts: crc = zlib.crc32(np.ascontiguousarray(p), crc)
         return crc
@@ -75,7 +76,7 @@ def take(data: Data, # checked data
         ) -> Data: # those rows, same centre and scale; a slice takes no copy
     "Some of the rows. What the family computed for all of them (`own`) stays as it is: totals are the caller's business."
     cut = lambda v: None if v is None else readonly(v[which])
-    return data.replaced(x=cut(data.x), weights=cut(data.weights), observed=cut(data.observed))
+    return data.replaced(x=cut(data.x), weights=cut(data.weights), observed=cut(data.observed), labels=cut(data.labels))
 
 def rows(data: Data, a: int, b: int) -> Data: # first row, one past the last
     "Rows `a:b` of `data` without a copy."
