@@ -82,7 +82,7 @@ def simplex(p, # (..., v) array-like
         own.flags.writeable = False
     return own
 
-# %% ../../nbs/data/checks.ipynb #8a3077c2
+# %% ../../nbs/data/checks.ipynb #47b36455
 def as_weights(weights, # (n,) array-like
                n: int, # of the rows, or of whatever they weigh
                each: str = "row of x" # what one weight belongs to
@@ -129,7 +129,7 @@ def as_labels(z, # (n,) array-like of labels
         raise ValueError(f"{name} must be whole numbers from 0 to {k - 1} ({e}); code names as numbers, e.g. numpy.unique(names, return_inverse=True)[1]") from None
     bad = np.flatnonzero(~((numbers == np.floor(numbers)) & (numbers >= (-1 if unknown else 0)) & (numbers < k)) | (gone & (not unknown)))
     if bad.size:
-        raise ValueError(f"{name} must be whole numbers from 0 to {k - 1}{', or -1 or None where unknown' if unknown else ''}, but {name}[{bad[0]}] is {raw[bad[0]]!r}; components are counted from 0")
+        raise ValueError(f"{name} must be whole numbers from 0 to {k - 1}{', or -1 or None where unknown' if unknown else ''}, but {name}[{bad[0]}] is {raw[bad[0]]}; components are counted from 0")
     return numbers.astype(np.intp)
 
 def whole(value, name: str, least: int = 1, what: str = "") -> int:
