@@ -11,8 +11,8 @@ from scipy.special import multigammaln
 from .base import degenerate
 
 # %% auto #0
-__all__ = ['CURES', 'TYPES', 'lower', 'half_of', 'join', 'pivots', 'pairs', 'Covariance', 'Full', 'Diag', 'Spherical',
-           'covariance_type']
+__all__ = ['CURES', 'TYPES', 'lower', 'half_of', 'join', 'pivots', 'pairs', 'above', 'unpacked', 'halves', 'Covariance', 'Full',
+           'Diag', 'Spherical', 'covariance_type']
 
 # %% ../../nbs/families/covariances.ipynb #e316f73a
 def lower(r: np.ndarray) -> np.ndarray: # (..., m, d) with m >= d -> (..., d, d)
@@ -23,11 +23,11 @@ def lower(r: np.ndarray) -> np.ndarray: # (..., m, d) with m >= d -> (..., d, d)
 
 def half_of(scatter: np.ndarray) -> np.ndarray: # (..., d, d) symmetric, positive semidefinite but for rounding -> lower (..., d, d)
     "L with L L' = scatter."
-    var = np.maximum(np.diagonal(scatter, axis1=-2, axis2=-1), 0)
-    sd = np.sqrt(var)
-    unit = np.where(sd > 0, sd, 1.0)
-    c = scatter / unit[..., :, None] / unit[..., None, :]
-    if not (sd > 0).all(): c = np.where(((sd > 0)[..., :, None] & (sd > 0)[..., None, :]), c, np.eye(sd.shape[-1]))
+    sd = np.sqrt(np.maximum(np.diagonal(scatter, axis1=-2, axis2=-1), 0))
+    if sd.all(): c = scatter / sd[..., :, None] / sd[..., None, :]
+    else:
+        unit, on = np.where(sd > 0, sd, 1.0), sd > 0
+        c = np.where(on[..., :, None] & on[..., None, :], scatter / unit[..., :, None] / unit[..., None, :], np.eye(sd.shape[-1]))
     try: l = np.linalg.cholesky(c)
     except np.linalg.LinAlgError: # singular
         value, vector = np.linalg.eigh(c)
@@ -42,14 +42,33 @@ def join(*roots: np.ndarray) -> np.ndarray: # each (..., d, m_i) -> lower (..., 
 
 def pivots(half: np.ndarray) -> np.ndarray: # (..., d, d) lower -> (..., d)
     "Which share of each feature's variance is left when those before it are known: squared pivots of the correlations."
-    var = np.einsum("...ij,...ij->...i", half, half)
-    return np.divide(np.diagonal(half, axis1=-2, axis2=-1) ** 2, var, out=np.zeros(var.shape), where=var > 0)
+    square = half * half
+    var = square.sum(-1)
+    return np.diagonal(square, axis1=-2, axis2=-1) / np.where(var > 0, var, 1.0)
 
 # %% ../../nbs/families/covariances.ipynb #bcb9c28b
 @cache
 def pairs(d: int) -> tuple[np.ndarray, np.ndarray]: # rows and columns, as in the features "outer"
     "The index pairs i <= j."
     return np.triu_indices(d)
+
+@cache
+def above(d: int) -> tuple[np.ndarray, np.ndarray]: # rows and columns above the diagonal
+    return np.triu_indices(d, 1)
+
+@cache
+def unpacked(d: int) -> np.ndarray: # (d, d)
+    "Where each entry of a symmetric matrix stands among the pairs."
+    i, j = pairs(d)
+    at = np.empty((d, d), np.intp)
+    at[i, j] = at[j, i] = np.arange(len(i))
+    return at
+
+@cache
+def halves(d: int) -> np.ndarray: # (d (d + 1) / 2,)
+    "-1/2 on the diagonal, -1 off it, where both halves of a symmetric matrix count."
+    i, j = pairs(d)
+    return np.where(i == j, -0.5, -1.0)
 
 CURES = ("The likelihood has no maximum there. Hold the variance up with a prior, prior='weak' in start and in em; "
          "or drop constant or dependent columns, use fewer components, a tied, diag or spherical covariance, or another start")
@@ -79,8 +98,8 @@ class Covariance:
         if not (covs > 0).all():
             raise ValueError(f"covs must be positive variances, got {covs.min():.3g}; pass variances, not standard deviations or logs")
         return covs
-    def root(self, covs: np.ndarray) -> np.ndarray: return np.sqrt(covs) # standard deviations
-    def covs_of(self, root: np.ndarray) -> np.ndarray: return root * root
+    def root(self, covs: np.ndarray) -> np.ndarray: return np.asarray(np.sqrt(covs)) # standard deviations
+    def covs_of(self, root: np.ndarray) -> np.ndarray: return np.asarray(root * root)
     def flat(self, root: np.ndarray) -> bool: return False # whether columns depend on each other
 
     def spread(self, weight, count, mean, scatter) -> np.ndarray: # (d,)
@@ -92,9 +111,9 @@ class Covariance:
 
     def check_collapse(self, covs: np.ndarray, root: np.ndarray, stats) -> None:
         "Raise `Degenerate` where a covariance has lost its rank beside the spread of all the data."
-        own = self.variances(covs, stats.mean.shape[1])
-        around = own.max(0) + np.ptp(stats.mean, axis=0) ** 2 # the spread is no larger
-        if not (own > 1e-18 * around).all():
+        own, mean = self.variances(covs, stats.mean.shape[1]), stats.mean
+        around = own.max(0) + (mean.max(0) - mean.min(0)) ** 2 # the spread is no larger
+        if not own.min() > 1e-18 * around.max() and not (own > 1e-18 * around).all():
             total = np.maximum(self.spread(stats.weight, stats.count, stats.mean, stats.scatter), 1e-290)
             low = np.argwhere(~(own > 1e-20 * total))
             if low.size:
@@ -131,6 +150,7 @@ class Covariance:
 class Full(Covariance):
     "Whole matrices; roots are lower triangular."
     base, own_features, full = "full", "outer", True
+    def n_features(self, d: int) -> int: return d * (d + 1) // 2 # in the quadratic part
     @property
     def name(self) -> str: return "tied" if self.tied else "full"
     def block(self, d: int) -> tuple: return (d, d)
@@ -158,13 +178,16 @@ class Full(Covariance):
         c = root @ np.swapaxes(root, -1, -2)
         return 0.5 * (c + np.swapaxes(c, -1, -2))
     def whitener(self, root: np.ndarray, k: int, d: int) -> np.ndarray: # (k, d, d) inverse factors
-        return np.broadcast_to(np.tril(np.linalg.inv(root)), (k, d, d))
+        w = np.linalg.inv(root)
+        w[..., *above(d)] = 0.0
+        return np.broadcast_to(w, (k, d, d)) if self.tied else w
     def log_dets(self, root: np.ndarray, k: int, d: int) -> np.ndarray: # (k,) log det root
-        return np.broadcast_to(np.log(np.diagonal(root, axis1=-2, axis2=-1)).sum(-1), (k,))
+        logs = np.log(np.diagonal(root, axis1=-2, axis2=-1)).sum(-1)
+        return np.broadcast_to(logs, (k,)) if self.tied else logs
     def matrices(self, covs: np.ndarray, k: int, d: int) -> np.ndarray: return np.broadcast_to(covs, (k, d, d))
     def flat(self, root: np.ndarray) -> bool:
         # det C <= e times the smallest eigenvalue of correlations C, so a large determinant needs no closer look
-        return bool(pivots(root).prod(-1).min() < 1e-8)
+        return not pivots(root).prod(-1).min() > 1e-8
 
     def outers(self, u: np.ndarray, c: np.ndarray) -> np.ndarray: # (k, d), (k,) -> like covs
         if self.tied: return (c[:, None] * u).T @ u
@@ -177,13 +200,9 @@ class Full(Covariance):
         return float(np.sum((w @ half) ** 2) if half is not None else np.sum((w @ scatter) * w))
     def quadratic(self, a: np.ndarray) -> np.ndarray: # precisions (k, d, d) -> (k, d (d + 1) / 2)
         i, j = pairs(a.shape[1])
-        return a[:, i, j] * np.where(i == j, -0.5, -1.0)
+        return a[:, i, j] * halves(a.shape[1])
     def squares(self, sums: np.ndarray, d: int) -> np.ndarray: # the quadratic sums of a pass -> (k, d, d)
-        i, j = pairs(d)
-        out = np.empty((len(sums), d, d))
-        out[:, i, j] = sums
-        out[:, j, i] = sums
-        return out
+        return sums[:, unpacked(d)]
     def stretch(self, scatter: np.ndarray, s: np.ndarray) -> np.ndarray: return scatter * (s[:, None] * s) # from scaled columns to the data's
     def second(self, m: np.ndarray) -> np.ndarray: return m # (d, d) second moment of all rows, as the type keeps it
 
@@ -220,6 +239,7 @@ class Full(Covariance):
 class Diag(Covariance):
     "A variance for each column; roots are standard deviations."
     base, own_features = "diag", "square"
+    def n_features(self, d: int) -> int: return d
     def block(self, d: int) -> tuple: return (d,)
     def n_parameters(self, k: int, d: int) -> int: return (1 if self.tied else k) * d
     def whitener(self, root: np.ndarray, k: int, d: int) -> np.ndarray: return np.broadcast_to(1 / root, (k, d)) # reciprocal sds
@@ -238,6 +258,7 @@ class Diag(Covariance):
 class Spherical(Covariance):
     "One variance for all columns; roots are standard deviations."
     base, own_features = "spherical", "norm"
+    def n_features(self, d: int) -> int: return 1
     def block(self, d: int) -> tuple: return ()
     def n_parameters(self, k: int, d: int) -> int: return 1 if self.tied else k
     def whitener(self, root: np.ndarray, k: int, d: int) -> np.ndarray: return np.broadcast_to((1 / root)[..., None], (k, d)) # reciprocal sds

@@ -7,18 +7,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 import numpy as np
 from ..data.checks import by_row, frozen, generator
 from ..data.rows import Data, take, tiles
-from ..engine.tiles import LOG_ZERO, softmax, whitened_joints, whitened_pass
+from ..engine.tiles import em_pass, features, log_joints, softmax, whitened_joints, whitened_pass
 from .base import EPS, Family, Natural, certain, check_count, draw, form, kept, scaled
-from .covariances import Covariance, covariance_type, half_of, join, lower, pivots
+from .covariances import Covariance, covariance_type, half_of, halves, join, lower, pairs, pivots, unpacked
 from .priors import PSEUDO, NormalInverseWishart
 from ..protocol import Stats, readonly
 
 # %% auto #0
-__all__ = ['FLAT', 'SAFE', 'LOST', 'LOG_2PI', 'GaussianStats', 'moments', 'rows_half', 'natural', 'second_moment', 'unpack',
-           'Expanded', 'careful', 'Pattern', 'patterns_of', 'ordered_roots', 'Whitened', 'Gaussian']
+__all__ = ['FLAT', 'LOG_2PI', 'SAFE', 'LOST', 'GaussianStats', 'moments', 'rows_half', 'natural', 'one_scale', 'place_error',
+           'second_moment', 'unpack', 'natural_beside', 'beside', 'unpack_beside', 'Expanded', 'careful', 'Pattern',
+           'patterns_of', 'ordered_roots', 'Whitened', 'Sorted', 'by_pattern', 'ByPattern', 'Gaussian']
 
 # %% ../../nbs/families/gaussian.ipynb #0c8de5de
 @dataclass(frozen=True, eq=False)
@@ -51,22 +53,20 @@ class GaussianStats(Stats):
 # %% ../../nbs/families/gaussian.ipynb #4cd2cca2
 FLAT = 1e-6 # a pivot of the correlations below this: the root is taken from the rows
 
-def moments(data: Data, resp: np.ndarray, t: Covariance) -> GaussianStats: # resp (n, k), without the weights; no entry missing
-    "Count, mean and scatter for given responsibilities in two passes: means, then scatter."
-    r = resp if data.weights is None else resp * data.weights[:, None]
+def moments(data: Data, resp: np.ndarray, t: Covariance) -> GaussianStats: # resp (n, k), without the weights
+    "Count, mean and scatter for given responsibilities in two passes: means, then scatter; of what is observed, for matrices of complete rows only."
+    r, on = resp if data.weights is None else resp * data.weights[:, None], data.observed
     weight = r.sum(0)
-    shift = r.T @ (data.x - data.center)
-    mean = data.center + np.divide(shift, weight[:, None], out=np.zeros_like(shift), where=weight[:, None] > 0)
-    scatter = np.zeros(t.shape(len(weight), data.d)[0 if t.tied else 1:])
-    each = []
-    for j in range(len(weight)):
-        u = data.x - mean[j]
-        if t.full: own = (r[:, j, None] * u).T @ u
-        else: own = r[:, j] @ (u * u)
-        if t.base == "spherical": own = own.sum()
-        if t.tied: scatter = scatter + own
-        else: each.append(own)
-    stats = GaussianStats(weight, weight[:, None], mean, scatter if t.tied else np.array(each), t.name)
+    count = weight[:, None] if on is None else r.T @ on
+    shift = r.T @ (data.x - data.center) # a missing entry stands at the centre
+    mean = data.center + np.divide(shift, count, out=np.zeros_like(shift), where=count > 0)
+    def about(j): # the scatter of component j
+        u = data.x - mean[j] if on is None else np.where(on, data.x - mean[j], 0.0)
+        if t.full: return (r[:, j, None] * u).T @ u
+        own = r[:, j] @ (u * u)
+        return own.sum() if t.base == "spherical" else own
+    parts = map(about, range(len(weight)))
+    stats = GaussianStats(weight, count, mean, np.asarray(sum(parts)) if t.tied else np.array(list(parts)), t.name)
     if not t.full: return stats
     half = half_of(stats.scatter)
     if pivots(half).min() < FLAT: half = rows_half(data, r, mean, t)
@@ -83,24 +83,39 @@ def rows_half(data: Data, r: np.ndarray, mean: np.ndarray, t: Covariance) -> np.
     return join(*parts) if t.tied else np.array(parts)
 
 # %% ../../nbs/families/gaussian.ipynb #49c91c7f
+LOG_2PI = float(np.log(2 * np.pi))
 SAFE = 4096.0 # terms that cancel may be so large: twelve digits are left
 LOST = 1e-8 # of a square may remain as a scatter; below, the scatter is summed anew
 
-def natural(g: Gaussian, data: Data, log_weights: np.ndarray) -> tuple[np.ndarray, float]: # eta (k, F), the size of what cancels
+def natural(g: Gaussian, data: Data, log_weights: np.ndarray) -> tuple[np.ndarray, float]: # eta (k, F), at least the size of what cancels
     "Natural parameters of log weight + log density in centred, scaled coordinates."
-    w, m, t = g.whitener * data.scale, (g.means - data.center) / data.scale, g.type
+    t, d = g.type, data.d
+    w, m = g.whitener * data.scale, (g.means - data.center) / data.scale
+    y = (w @ m[:, :, None])[:, :, 0] if t.full else w * m # the means in the components' own coordinates, from the centre
+    square = (y * y).sum(1)
+    eta = np.empty((len(m), 1 + d + (0 if t.tied else t.n_features(d))))
+    eta[:, 0] = log_weights + g.log_norm - 0.5 * square
     if t.full:
-        a = np.swapaxes(w, 1, 2) @ w # the precisions
-        b = (a @ m[:, :, None])[:, :, 0]
-        spread = np.abs(a).sum(2).max()
+        back = np.swapaxes(w, 1, 2)
+        eta[:, 1:1 + d] = (back @ y[:, :, None])[:, :, 0]
+        if not t.tied: eta[:, 1 + d:] = t.quadratic(back @ w)
+        spread = (w * w).sum((1, 2)).max() # the sum of squares; the norm itself only where that is too large
+        if spread > SAFE: spread = np.linalg.norm(w, 2, axis=(1, 2)).max() ** 2
     else:
         a = w * w
-        b = a * m
+        eta[:, 1:1 + d] = w * y
+        if not t.tied: eta[:, 1 + d:] = t.quadratic(a)
         spread = a.max()
-    square = (m * b).sum(1)
-    eta = [(log_weights + g.log_norm - 0.5 * square)[:, None], b]
-    if not t.tied: eta.append(t.quadratic(a))
-    return np.concatenate(eta, 1), float(max(spread, square.max()))
+    return eta, float(max(spread, square.max()))
+
+def one_scale(data: Data) -> Data:
+    "The rows with one scale for all columns, as a spherical covariance sees them."
+    return kept(data, "one scale", lambda: data.replaced(scale=np.full(data.d, np.sqrt(np.mean(data.scale ** 2)))))
+
+def place_error(data: Data, reach: float) -> float: # how many standard deviations a scaled step of one is at most -> nats
+    "What the last digit of a mean far from the origin does to a row: it enters in the second order."
+    far = kept(data, "distance of the origin", lambda: 1 + float((np.abs(data.center) / data.scale).max()))
+    return (EPS * reach * far) ** 2
 
 def second_moment(data: Data) -> np.ndarray: # (d, d)
     "The weighted sum of z z' over the centred, scaled rows."
@@ -113,35 +128,63 @@ def second_moment(data: Data) -> np.ndarray: # (d, d)
 def unpack(sums: np.ndarray, # (k, F) sums of resp * phi
            data: Data, t: Covariance) -> GaussianStats | None: # None where a scatter would be what rounding has left
     "Weight, mean and scatter from the sums of an expanded pass."
-    (k, _), d = sums.shape, data.d
-    weight, s = sums[:, 0].copy(), data.scale
+    d, s, weight = data.d, data.scale, sums[:, 0].copy()
     live = weight > EPS * weight.sum()
-    mean = sums[:, 1:1 + d] / np.where(live, weight, 1.0)[:, None] # centred, scaled
+    whole = live.all()
+    mean = sums[:, 1:1 + d] / (weight if whole else np.where(live, weight, 1.0))[:, None] # centred, scaled
     if t.tied: square = t.second(kept(data, "second moment", lambda: second_moment(data)))
     else: square = t.squares(sums[:, 1 + d:], d)
     scatter = square - t.outers(mean, weight)
     left, of = t.variances(scatter, d), t.variances(square, d)
-    if not (t.tied or live.all()):
+    if not (t.tied or whole):
         scatter[~live] = 0.0
         left, of = left[live], of[live]
     if not (left > LOST * of).all(): return None
     stats = GaussianStats(weight, weight[:, None], data.center + s * mean, t.stretch(scatter, s), t.name)
     if not t.full: return stats
-    half = half_of(stats.scatter)
-    if pivots(half if t.tied else half[live]).min() < FLAT: return None
-    return stats.replaced(half=half)
+    half = half_of(scatter)
+    if pivots(half if t.tied or whole else half[live]).min() < FLAT: return None
+    return stats.replaced(half=s[:, None] * half)
+
+def natural_beside(g: Gaussian, data: Data, log_weights: np.ndarray) -> np.ndarray: # (k, F)
+    "Natural parameters for rows of `beside`."
+    w, m = g.whitener * data.scale, (g.means - data.center) / data.scale
+    a = w * w
+    constant = np.log(g.whitener) - 0.5 * LOG_2PI - 0.5 * a * m * m # of each column that is observed
+    return np.concatenate([log_weights[:, None], a * m, g.type.quadratic(a), constant], 1)
+
+def beside(data: Data, t: Covariance) -> Data: # diag and spherical
+    "Rows of what is observed: z, its squares, and 1 or 0 for whether it is there; a missing entry counts with zeros."
+    z = np.where(data.observed, (data.x - data.center) / data.scale, 0.0)
+    square = z * z
+    if t.base == "spherical": square = square.sum(1, keepdims=True)
+    x = readonly(np.concatenate([z, square, data.observed], 1))
+    return data.replaced(x=x, observed=None, center=np.zeros(x.shape[1]), scale=np.ones(x.shape[1]))
+
+def unpack_beside(sums: np.ndarray, data: Data, t: Covariance) -> GaussianStats | None: # None where a scatter would be what rounding has left
+    "Weight, counts, mean and scatter from the sums over rows of `beside`."
+    d, s = data.d, data.scale
+    count = sums[:, -d:]
+    mean = np.divide(sums[:, 1:1 + d], count, out=np.zeros(count.shape), where=count > 0)
+    square = t.squares(sums[:, 1 + d:-d], d)
+    away = (count * mean * mean) if t.base == "diag" else (count * mean * mean).sum(1)
+    left, live = square - away, sums[:, 0] > EPS * sums[:, 0].sum()
+    if not (left >= LOST * square)[live].all(): return None
+    return GaussianStats(sums[:, 0].copy(), count.copy(), data.center + s * mean, t.stretch(t.pooled(np.maximum(left, 0.0)), s), t.name)
 
 @dataclass(frozen=True, eq=False)
 class Expanded(Natural):
     "The natural form of a Gaussian family; where a scatter cancels to nothing, it is summed anew about the new means."
     family: Gaussian | None = None
 
+    rows: Data | None = None # as the family reads them, where the features read other columns
+
     def em_pass(self):
         counts, stats, bound = super().em_pass()
-        return counts, stats if stats is not None else careful(self, self.data, self.family.type), bound
+        return counts, stats if stats is not None else careful(self, self.rows or self.data, self.family.type), bound
     def moments(self, resp):
         stats = super().moments(resp)
-        return stats if stats is not None else moments(self.data, resp, self.family.type)
+        return stats if stats is not None else moments(self.rows or self.data, resp, self.family.type)
 
 def careful(f, data: Data, t: Covariance) -> GaussianStats: # f: a form
     "The statistics of an E-step in two passes, for components that have become much narrower than they were."
@@ -150,8 +193,6 @@ def careful(f, data: Data, t: Covariance) -> GaussianStats: # f: a form
     return moments(data, l.T, t)
 
 # %% ../../nbs/families/gaussian.ipynb #98bbf9b7
-LOG_2PI = float(np.log(2 * np.pi))
-
 @dataclass(frozen=True, eq=False)
 class Pattern:
     "The rows that have the same columns."
@@ -223,8 +264,7 @@ class Whitened:
     def likelihoods(self, out=None): return *scaled(self.log_joints(), out), 0.0
 
     def em_pass(self):
-        sums = self.sums()
-        bound = 0.0
+        sums, bound = self.sums(), 0.0
         for p, m, w, const, back in self.groups():
             if len(p.columns): count, first, second, own = whitened_pass(p.rows, m, w, const)
             else: count, first, second, own = self.nothing(p)
@@ -235,16 +275,16 @@ class Whitened:
         return sums[0], stats, certain(bound, self, self.data)
 
     def moments(self, resp):
-        if self.data.observed is None: return moments(self.data, resp, self.family.type)
+        if self.data.observed is None or not self.family.type.full: return moments(self.data, resp, self.family.type)
         sums = self.sums()
         for p, m, w, _, back in self.groups():
             r = resp[p.index] if p.rows.weights is None else resp[p.index] * p.rows.weights[:, None]
             first, second = np.zeros(m.shape), np.zeros(w.shape)
             for j in range(self.family.k):
                 u = p.rows.x - m[j]
-                y = u @ w[j].T if w.ndim == 3 else u * w[j]
+                y = u @ w[j].T
                 ry = r[:, j, None] * y
-                first[j], second[j] = ry.sum(0), ry.T @ y if w.ndim == 3 else (ry * y).sum(0)
+                first[j], second[j] = ry.sum(0), ry.T @ y
             self.add(sums, p, r.sum(0), first, second, back)
         return self.stats(sums)
 
@@ -283,7 +323,7 @@ class Whitened:
         live = weight > EPS * weight.sum()
         of = np.diagonal(second, axis1=1, axis2=2) if t.full else second
         left = of - counts * e * e
-        if self.data.observed is None and not (left > LOST * of)[live].all(): return None
+        if (self.data.observed is None or not t.full) and not (left >= LOST * of)[live].all(): return None
         if not t.full:
             sd = 1 / g.whitener
             scatter = sd ** 2 * np.maximum(left, 0)
@@ -295,6 +335,129 @@ class Whitened:
         half = np.tril(g.root @ inner)
         back = (g.root @ e[:, :, None])[:, :, 0]
         return GaussianStats(weight, weight[:, None], g.means + back, t.covs_of(half), t.name).replaced(half=half)
+
+# %% ../../nbs/families/gaussian.ipynb #f7129c3b
+class Sorted(NamedTuple):
+    "Rows with the same pattern side by side, the common patterns first."
+    order: np.ndarray # (n,) their places
+    starts: np.ndarray # (p + 1,)
+    masks: np.ndarray # (p, d) True where observed
+    rows: Data
+
+def by_pattern(data: Data) -> Sorted:
+    "The rows of the data sorted by pattern, once."
+    def make():
+        order, starts, masks = data.patterns
+        sizes = np.diff(starts)
+        rank = np.argsort(-sizes, kind="stable")
+        order = np.concatenate([order[starts[i]:starts[i + 1]] for i in rank])
+        cut = lambda v: None if v is None else readonly(v[order])
+        return Sorted(order, np.concatenate([[0], np.cumsum(sizes[rank])]), masks[rank], data.replaced(x=cut(data.x), weights=cut(data.weights), observed=None))
+    return kept(data, "sorted by pattern", make)
+
+@dataclass(frozen=True, eq=False)
+class ByPattern(Whitened):
+    "The natural form of whole covariances, rows taken by their pattern of missing entries."
+    def parts(self, limit: int = 2_000_000) -> Iterator: # numbers held at once
+        "Some patterns at a time: which, eta (p, k, F), V (p, k or 1, d, d), the part of Q for what is missing, scaled means (p, k, d)."
+        g, data, d, masks = self.family, self.data, self.family.d, by_pattern(self.data).masks
+        root = g.root[None] if g.type.tied else g.root
+        m = (g.means - data.center) / data.scale
+        step = max(1, limit // (g.k * d * d))
+        for a in range(0, len(masks), step):
+            on = masks[a:a + step]
+            order = np.argsort(~on, axis=1, kind="stable")
+            first = (np.arange(d) < on.sum(1)[:, None])[:, None] # (p, 1, d) the observed ones, in the new order
+            l, q = ordered_roots(root, on)
+            square = first[..., :, None] & first[..., None, :]
+            logs = np.log(np.abs(np.where(first, np.diagonal(l, axis1=-2, axis2=-1), 1.0))).sum(-1) # (p, k or 1)
+            v = q @ np.where(square, np.linalg.inv(np.where(square, l, np.eye(d))), 0.0)
+            v = np.take_along_axis(v, np.argsort(order, axis=1)[:, None, None, :], axis=-1) * data.scale
+            own = m * on[:, None] # (p, k, d)
+            y = (v @ own[..., None])[..., 0]
+            back = np.swapaxes(v, -1, -2)
+            eta = np.empty((len(on), g.k, 1 + d + d * (d + 1) // 2))
+            eta[..., 0] = self.log_weights - 0.5 * LOG_2PI * on.sum(1)[:, None] - logs - 0.5 * (y * y).sum(-1)
+            eta[..., 1:1 + d] = (back @ y[..., None])[..., 0]
+            eta[..., 1 + d:] = (back @ v)[..., pairs(d)[0], pairs(d)[1]] * halves(d)
+            yield range(a, a + len(on)), eta, v, np.where(first[..., None, :], 0.0, q), own
+
+    def pieces(self, which: range) -> Iterator: # (number in `which`, slice of the sorted rows, their Data)
+        s = by_pattern(self.data)
+        for i, p in enumerate(which): yield i, slice(s.starts[p], s.starts[p + 1]), take(s.rows, slice(s.starts[p], s.starts[p + 1]))
+
+    def rare(self, which: range) -> bool: # whether a call for every pattern would cost more than its rows
+        s = by_pattern(self.data).starts
+        return s[which.stop] - s[which.start] < 16 * len(which)
+
+    def gathered(self, which: range, eta: np.ndarray, limit: int = 2_000_000) -> Iterator: # numbers held at once
+        "Rows of rare patterns together: (their slice, their patterns' number in `which`, features (rows, F))."
+        s, f = by_pattern(self.data), eta.shape[-1]
+        number = np.repeat(np.arange(len(which)), np.diff(s.starts[which.start:which.stop + 1]))
+        step, first = max(1, limit // (self.family.k * f)), s.starts[which.start]
+        for a in range(0, len(number), step):
+            own = number[a:a + step]
+            at = slice(first + a, first + a + len(own))
+            yield at, own, features("outer", s.rows.x[at], self.data.center, self.data.scale, f).T
+
+    def log_joints(self) -> np.ndarray: # (n, k)
+        out = np.empty((len(self.data), self.family.k))
+        for which, eta, *_ in self.parts():
+            if self.rare(which):
+                for at, own, phi in self.gathered(which, eta): out[at] = (eta[own] @ phi[:, :, None])[:, :, 0]
+            else:
+                for i, at, rows in self.pieces(which): out[at] = log_joints(rows, eta[i], "outer")
+        return self.unsorted(out)
+
+    def unsorted(self, values: np.ndarray) -> np.ndarray:
+        out = np.empty_like(values)
+        out[by_pattern(self.data).order] = values
+        return out
+
+    def em_pass(self):
+        sums, bound = self.sums(), 0.0
+        for which, eta, *back in self.parts():
+            each = np.zeros(eta.shape)
+            if self.rare(which):
+                for at, own, phi in self.gathered(which, eta):
+                    l = np.ascontiguousarray((eta[own] @ phi[:, :, None])[:, :, 0].T)
+                    rows = take(by_pattern(self.data).rows, at)
+                    bound += rows.sum(softmax(l))
+                    self.scatter(each, own, l.T if rows.weights is None else l.T * rows.weights[:, None], phi)
+            else:
+                for i, _, rows in self.pieces(which):
+                    each[i], more = em_pass(rows, eta[i], "outer")
+                    bound += more
+            self.complete(sums, each, *back)
+        return sums[0], self.stats(sums), certain(bound, self, self.data)
+
+    def moments(self, resp):
+        sums, s = self.sums(), by_pattern(self.data)
+        resp = resp[s.order] if s.rows.weights is None else resp[s.order] * s.rows.weights[:, None]
+        for which, eta, *back in self.parts():
+            each = np.zeros(eta.shape)
+            if self.rare(which):
+                for at, own, phi in self.gathered(which, eta): self.scatter(each, own, resp[at], phi)
+            else:
+                for i, at, rows in self.pieces(which): each[i] = Natural(rows.replaced(weights=None), eta[i], "outer", lambda sums: sums).moments(resp[at])
+            self.complete(sums, each, *back)
+        return self.stats(sums)
+
+    def scatter(self, each: np.ndarray, own: np.ndarray, r: np.ndarray, phi: np.ndarray) -> None: # own (rows,) ascending
+        "Add r phi' of every row to the sums of its pattern."
+        first = np.flatnonzero(np.diff(own, prepend=-1))
+        each[own[first]] += np.add.reduceat(r[:, :, None] * phi[:, None, :], first, axis=0)
+
+    def complete(self, sums, each, v, rest, m) -> None: # each (p, k, F)
+        "Add sums over the rows of some patterns, in the components' own coordinates of all columns."
+        weight, counts, first, second = sums
+        d, n = self.family.d, each[..., 0]
+        one, two = each[..., 1:1 + d], each[..., 1 + d:][..., unpacked(d)]
+        cross = one[..., :, None] * m[..., None, :]
+        about = two - cross - np.swapaxes(cross, -1, -2) + n[..., None, None] * m[..., :, None] * m[..., None, :]
+        weight += n.sum(0); counts += n.sum(0)[:, None]
+        first += (v @ (one - n[..., None] * m)[..., None])[..., 0].sum(0)
+        second += (v @ about @ np.swapaxes(v, -1, -2)).sum(0) + (n[..., None, None] * (rest @ np.swapaxes(rest, -1, -2))).sum(0)
 
 # %% ../../nbs/families/gaussian.ipynb #90840c74
 @dataclass(frozen=True, eq=False, repr=False)
@@ -340,19 +503,24 @@ class Gaussian(Family):
         "The natural form where it keeps the digits, else the whitening one."
         t, offset = self.type, 0.0
         if data.observed is None:
-            own = data if t.base != "spherical" else kept(data, "one scale", lambda: data.replaced(scale=np.full(self.d, np.sqrt(np.mean(data.scale ** 2)))))
+            own = one_scale(data) if t.base == "spherical" else data
             eta, size = natural(self, own, log_weights)
             if size <= SAFE:
-                rounding = 4 * EPS * (self.d + size) + self.place_error(own.scale, size ** 0.5)
+                rounding = 4 * EPS * (self.d + size) + place_error(own, size ** 0.5)
                 if not t.tied: return Expanded(own, eta, t.features, lambda sums: unpack(sums, own, t), rounding=rounding, family=self)
                 base = -0.5 * float(np.sum(self.scaled_precision(own) * kept(own, "second moment", lambda: second_moment(own))))
                 return Expanded(own, eta, t.features, lambda sums: unpack(sums, own, t), base, lambda: self.row_base(own), rounding, self)
+        else:
+            eta, size = natural(self, data, log_weights)
+            if size <= SAFE:
+                rounding = 4 * EPS * (self.d + size) + place_error(data, size ** 0.5)
+                if t.full: return ByPattern(data, self, log_weights, rounding)
+                own = one_scale(data) if t.base == "spherical" else data
+                return Expanded(kept(own, "beside", lambda: beside(own, t)), natural_beside(self, own, log_weights), "linear", lambda sums: unpack_beside(sums, own, t),
+                                rounding=rounding, family=self, rows=own)
         bad = np.abs(self.whitener) @ np.abs(np.broadcast_to(self.root, self.whitener.shape)) if t.full else np.ones((1, 1, 1))
-        return Whitened(data, self, log_weights, 8 * EPS * self.d * float(bad.sum(2).max()) + self.place_error(data.scale, float(np.abs(self.whitener * data.scale).sum(-1).max())))
+        return Whitened(data, self, log_weights, 2 * EPS * self.d * float(bad.sum(2).max()) + place_error(data, float(np.abs(self.whitener * data.scale).sum(-1).max())))
 
-    def place_error(self, scale: np.ndarray, reach: float) -> float: # nats
-        "What the last digit of a mean far from the origin does to a row: it enters in the second order."
-        return float((EPS * reach * (np.abs(self.means) / scale).max()) ** 2)
     def scaled_precision(self, data: Data) -> np.ndarray: # (d, d) of the one covariance, in scaled columns
         w = self.whitener[0] * data.scale
         return w.T @ w if w.ndim == 2 else np.diag(w * w)
@@ -384,7 +552,7 @@ class Gaussian(Family):
             covs = stats.scatter / n
         else:
             covs = np.where(n > 0, stats.scatter / np.where(n > 0, n, 1.0), self.covs)
-            root = np.sqrt(np.maximum(covs, 0))
+            root = np.asarray(np.sqrt(np.maximum(covs, 0)))
         t.check_collapse(covs, root, stats)
         return Gaussian.trusted(means=stats.mean, covs=covs, covariance=self.covariance, root=root)
 
