@@ -132,7 +132,7 @@ def short_runs(candidates: Iterable[Callable], # () -> (theta, its data): the su
     if best is None: raise failed
     return best
 
-# %% ../nbs/starts.ipynb #5696ed5b
+# %% ../nbs/starts.ipynb #b3045cda
 def start_size(k: int, d: int) -> int: # rows
     "How many rows a start looks at: enough for each parameter."
     return max(10_000, 50 * k * (d + 1))
@@ -164,8 +164,7 @@ def start(build: Callable, # (shares (k,), family) -> model
             rows, own = subset(z, w, size, rng)
             part = take(data, rows).replaced(weights=readonly(own))
         resp = responsibilities(z[rows], own, k, rng, part.labels)
-        shares = (own @ resp + 1e-3 * own.sum() / k) / (own.sum() * (1 + 1e-3))
-        return build(shares / shares.sum(), make(part, resp, **options)), part
+        return build(np.full(k, 1 / k), make(part, resp, **options)), part # equal shares: a seed that is an outlier then looks around
     return short_runs([candidate] * n_starts, data, prior)
 
 # %% ../nbs/starts.ipynb #b67e20fd

@@ -13,12 +13,12 @@ from ..data.checks import generator
 from ..data.rows import Data, as_data, take, tiles
 from ..engine.emissions import emissions, moments as sums_of_features
 from ..engine.tiles import LOG_ZERO, compiled, em_pass, features, log_joints, softmax, tile_rows, unlog
-from ..protocol import Degenerate, Parameters
+from ..protocol import Degenerate, Parameters, need
 
 # %% auto #0
-__all__ = ['NEEDED', 'EPS', 'TILE', 'check_family', 'need', 'Family', 'prepared', 'view', 'seen', 'kept', 'Form', 'certain',
-           'scaled', 'Tiled', 'user_log_prob', 'read', 'weighted_stats', 'form', 'Natural', 'Symbols', 'draw',
-           'degenerate', 'check_count']
+__all__ = ['NEEDED', 'EPS', 'TILE', 'check_family', 'Family', 'prepared', 'view', 'seen', 'kept', 'Form', 'certain', 'scaled',
+           'Tiled', 'user_log_prob', 'read', 'weighted_stats', 'form', 'Natural', 'Symbols', 'draw', 'degenerate',
+           'check_count']
 
 # %% ../../nbs/families/base.ipynb #d8eecd22
 NEEDED = ("k", "log_prob", "stats", "maximize")
@@ -33,13 +33,6 @@ def check_family(family, name: str = "components"): # of the user's argument
         raise ValueError(f"{name} must be a family (an object with {', '.join(NEEDED)}), got {got}, which has no {lacking[0]}; "
                          "use Gaussian, Poisson, Bernoulli, Categorical, or a class of your own")
     return family
-
-def need(family, name: str, what: str = "this") -> Callable: # a bound method
-    "An optional method of a family; a ValueError says where it is missing."
-    own = getattr(family, name, None)
-    if own is None:
-        raise ValueError(f"{type(family).__name__} has no {name}, which {what} needs; give the class a method {name}")
-    return own
 
 # %% ../../nbs/families/base.ipynb #652b91f2
 class Family(Parameters):

@@ -9,9 +9,9 @@ import numpy as np
 from ..data.checks import generator
 from ..data.rows import Data, as_data
 from ..engine.tiles import LOG_ZERO
-from .base import EPS, Family, Tiled, check_family, form, need, prepared, read, weighted_stats
+from .base import EPS, Family, Tiled, check_family, form, prepared, read, weighted_stats
 from .priors import weak
-from ..protocol import Parameters, Stats, readonly
+from ..protocol import Parameters, Stats, need, readonly
 
 # %% auto #0
 __all__ = ['check_columns', 'part_rows', 'ProductStats', 'ProductPrior', 'ProductOf', 'Product']
