@@ -4,167 +4,162 @@
 
 # %% ../../nbs/data/sequences.ipynb #01c80eb7
 from __future__ import annotations
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+import re
+import zlib
 import numpy as np
-from .checks import as_weights
-from .rows import Data, rows
+from .checks import as_labels, as_weights
+from .rows import Data, column_names, rows
+from ..protocol import Parameters, readonly
 
 # %% auto #0
-__all__ = ['Sequences', 'as_list', 'stack', 'find_missing', 'known_states', 'as_sequences']
+__all__ = ['Sequences', 'pick', 'is_table', 'as_list', 'stack', 'in_sequence', 'as_states', 'again', 'as_sequences']
 
 # %% ../../nbs/data/sequences.ipynb #0a46716c
 @dataclass(frozen=True, eq=False)
-class Sequences:
+class Sequences(Parameters):
     "Sequences that have passed their checks, one after the other."
-    rows: Data # the observed rows of all sequences
+    rows: Data # of all sequences; its labels are the states that are known
     offsets: np.ndarray # (m + 1,) the times at which sequences begin, and the number of all times
     weights: np.ndarray | None = None # (m,) of the sequences, None for one each
-    # (t,) False where an observation is missing, None where none is
-    observed: np.ndarray | None = None
-    states: np.ndarray | None = None # (t,) states that are known, -1 where not; None where none is
-    single: bool = False # whether the caller passed one array, and gets one back
-    # tables that an E-step has used and the next will use
-    spare: list = field(default_factory=list, repr=False)
+    single: bool = False # whether the caller passed one sequence, and gets one answer
 
-    def __len__(self) -> int: return int(self.offsets[-1])
-    def __getstate__(self): # a copy for another process needs no spare memory
-        return {**self.__dict__, "spare": []}
+    def __len__(self) -> int: return len(self.rows)
     @property
-    def m(self) -> int: return len(self.offsets) - 1
+    def m(self) -> int: return len(self.offsets) - 1 # sequences
     @property
-    def own_weights(self) -> np.ndarray:
-        return np.ones(self.m) if self.weights is None else self.weights
+    def states(self) -> np.ndarray | None: return self.rows.labels # (n,) those that are known, -1 where not
+    @cached_property
+    def own_weights(self) -> np.ndarray: return np.ones(self.m) if self.weights is None else self.weights # (m,)
+    @property
+    def total(self) -> float: return self.rows.total # of the weights of the rows
+    @property
+    def mean_weight(self) -> float: return self.rows.mean_weight # what one observation weighs
 
+    @cached_property
+    def fingerprint(self) -> int:
+        "A checksum of the rows, of the places and of the weights."
+        return zlib.crc32(np.concatenate([self.offsets, self.own_weights]), self.rows.fingerprint)
+
+    def parts(self, table: np.ndarray) -> list: # (n, ...) -> a view of each sequence's rows
+        return [table[a:z] for a, z in pairwise(self.offsets.tolist())]
+    def as_given(self, table: np.ndarray): # (n, ...) -> itself for one sequence, a list for many
+        return table if self.single else self.parts(table)
+
+    @cached_property
+    def spare(self) -> list: return [] # tables that an E-step has used and the next will use
     @contextmanager
-    def tables(self, k: int
-              ) -> Iterator[tuple[np.ndarray, np.ndarray]]: # two of shape (t, k), of any content
+    def tables(self, k: int) -> Iterator[tuple[np.ndarray, np.ndarray]]: # two of shape (n, k), of any content
         """Memory for the length of a with statement. It is kept with the data:
         to get fresh pages for each step costs as much as the arithmetic done in them."""
         try: pair = self.spare.pop()
         except IndexError: pair = None
-        if pair is None or pair[0].shape[1] != k:
-            pair = np.empty((len(self), k)), np.empty((len(self), k))
+        if pair is None or pair[0].shape[1] != k: pair = np.empty((len(self), k)), np.empty((len(self), k))
         yield pair
         self.spare.append(pair)
 
-    def part(self, s: int) -> slice: # the times of sequence s
-        return slice(self.offsets[s], self.offsets[s + 1])
-
-    def view(self, s: int) -> Sequences:
-        # sequence s alone, with the centre and scale of all (its totals are the caller's business)
-        "One of the sequences, without a copy."
-        at = self.part(s)
-        a, z = ((at.start, at.stop) if self.observed is None else
-                (int(np.count_nonzero(self.observed[:t])) for t in (at.start, at.stop)))
-        cut = lambda v: None if v is None else v[at]
-        return Sequences(rows(self.rows, a, z), np.array([0, at.stop - at.start]), None,
-                         cut(self.observed), cut(self.states))
+def pick(data: Sequences, a: int, b: int) -> Sequences: # sequences a .. b - 1
+    "Some of the sequences, without a copy; centre and scale stay those of all."
+    own = rows(data.rows, int(data.offsets[a]), int(data.offsets[b]))
+    return Sequences(own, readonly(data.offsets[a:b + 1] - data.offsets[a]), None if data.weights is None else readonly(data.weights[a:b]), data.single)
 
 # %% ../../nbs/data/sequences.ipynb #8b41d913
-def as_list(x) -> tuple[list, bool]: # arrays of shape (n,) or (n, d), whether x was one sequence
+def is_table(x, d: int | None) -> bool:
+    "Whether a nested list is one table: lists of plain numbers, d in each (one where d is not known)."
+    return all(isinstance(s, (list, tuple)) and len(s) == (d or 1) for s in x) and all(np.ndim(v) == 0 for s in x for v in s)
+
+def as_list(x, # one sequence, or a list of them
+            d: int | None = None # columns, where they are known
+           ) -> tuple[list, bool]: # sequences as they were passed, whether x was one
     "An array of one or two axes is one sequence; a list of arrays, or an array of three, is many."
-    if isinstance(x, np.ndarray) and x.ndim < 3: return [x], True
-    # a column of a table, say
-    if not isinstance(x, (list, tuple, np.ndarray)): return [np.asarray(x)], True
-    if len(x) == 0:
-        raise ValueError("x must hold at least one sequence, got an empty list; "
-                         "pass one array, or a list of arrays")
-    if all(np.ndim(s) == 0 for s in x): return [np.asarray(x)], True
-    return [s if isinstance(s, np.ndarray) else np.asarray(s) for s in x], False
+    if isinstance(x, np.ndarray) and x.ndim == 3: return list(x), False
+    if not isinstance(x, (list, tuple)): return [x], True
+    if len(x) == 0: raise ValueError("x must hold at least one sequence, got an empty list; pass one array, or a list of arrays")
+    if all(np.ndim(s) == 0 for s in x) or is_table(x, d): return [np.asarray(x)], True
+    return list(x), False
 
 # %% ../../nbs/data/sequences.ipynb #58ffca76
-def stack(parts: list # arrays of shape (n,) or (n, d)
-         ) -> tuple[np.ndarray, np.ndarray]: # their rows (t, d), (m + 1,) where each begins
+def stack(parts: list # of arrays of shape (n,) or (n, d), or tables
+         ) -> tuple[np.ndarray, np.ndarray, tuple | None]: # their rows (n, d), (m + 1,) where each begins, names of the columns
     "Sequences end to end; a ValueError says which one is empty or differs."
+    names = [column_names(s) for s in parts]
+    arrays = [s if isinstance(s, np.ndarray) else np.asarray(s) for s in parts]
     width = lambda a: 1 if a.ndim == 1 else a.shape[1]
-    for s, a in enumerate(parts):
-        if a.ndim not in (1, 2):
-            raise ValueError("x must hold sequences of shape (n, d) or (n,), "
-                             f"but sequence {s} has shape {a.shape}; one row a time")
-        if len(a) == 0:
-            raise ValueError("x must hold sequences of at least one row, "
-                             f"but sequence {s} is empty; leave it out")
-        if width(a) != width(parts[0]):
-            raise ValueError("x must hold sequences with the same number of columns, "
-                             f"but sequence {s} has {width(a)} "
-                             f"and sequence 0 has {width(parts[0])}")
-    parts = [a[:, None] if a.ndim == 1 else a for a in parts]
-    if len(parts) == 1: return parts[0], np.array([0, len(parts[0])])
-    whole = (np.ma if any(np.ma.isMaskedArray(a) for a in parts) else np).concatenate(parts)
-    return whole, np.concatenate([[0], np.cumsum([len(a) for a in parts])])
-
-# %% ../../nbs/data/sequences.ipynb #e80b072e
-def find_missing(x: np.ndarray, # (t, d)
-                 offsets: np.ndarray, # (m + 1,)
-                 missing: str # "error" or "nan"
-                ) -> np.ndarray | None: # (t,) False where a row is missing, None where none is
-    "Masked rows, and rows of nan where the caller says that nan means missing."
-    if missing not in ("error", "nan"):
-        raise ValueError(f"missing must be 'error' or 'nan', got {missing!r}; "
-                         "'nan' takes a row of nan for a missing observation")
-    gone = np.ma.getmaskarray(x) if np.ma.isMaskedArray(x) else np.False_
-    if missing == "nan" and x.dtype.kind == "f": gone = gone | np.isnan(np.ma.getdata(x))
-    if not gone.any(): return None
-    partly = np.flatnonzero(gone.any(1) & ~gone.all(1))
-    if partly.size:
-        s = np.searchsorted(offsets, partly[0], side="right") - 1
-        raise ValueError("x must miss whole rows or none of a row, "
-                         f"but row {partly[0] - offsets[s]} of sequence {s} "
-                         f"misses {gone[partly[0]].sum()} of {x.shape[1]} values; "
-                         "mask the whole row, or fill in its missing values")
-    if gone.all():
-        raise ValueError("x must have at least one observed row, but all are missing; "
-                         "pass some data")
-    return ~gone[:, 0]
+    for s, a in enumerate(arrays):
+        if a.ndim not in (1, 2): raise ValueError(f"x must hold sequences of shape (n, d) or (n,), but sequence {s} has shape {a.shape}; one row a time")
+        if len(a) == 0: raise ValueError(f"x must hold sequences of at least one row, but sequence {s} is empty; leave it out")
+        if width(a) != width(arrays[0]):
+            raise ValueError(f"x must hold sequences with the same number of columns, but sequence {s} has {width(a)} and sequence 0 has {width(arrays[0])}")
+        if names[s] != names[0]:
+            raise ValueError(f"x must hold sequences with the same columns in the same order, but sequence {s} has {names[s]} and sequence 0 has {names[0]}")
+    whole = (np.ma if any(isinstance(a, np.ma.MaskedArray) for a in arrays) else np).concatenate([a[:, None] if a.ndim == 1 else a for a in arrays])
+    return whole, np.concatenate([[0], np.cumsum([len(a) for a in arrays])]), names[0]
 
 # %% ../../nbs/data/sequences.ipynb #f08010b8
-def known_states(states, parts: list, k: int) -> np.ndarray | None: # (t,)
-    "Known states as one array, -1 where unknown."
-    if states is None: return None
-    states = [states] if len(parts) == 1 and np.ndim(states[0]) == 0 else states
-    if (len(states) != len(parts)
-        or any(np.shape(z) != (len(a),) for z, a in zip(states, parts))):
-        raise ValueError("states must hold one number for every row of x, "
-                         "-1 where the state is unknown")
-    z = np.concatenate([np.asarray(z) for z in states])
-    if not np.all((z == np.floor(z)) & (z >= -1) & (z < k)):
-        raise ValueError(f"states must be whole numbers from 0 to {k - 1}, or -1 for unknown, "
-                         f"got {z[(z != np.floor(z)) | (z < -1) | (z >= k)][0]}")
-    return z.astype(np.intp)
+def in_sequence(message: str, offsets: np.ndarray) -> str:
+    "The message with the place of its first row, as in x[17], counted within its sequence."
+    found = re.search(r"\w+\[(\d+)", message)
+    if not found or len(offsets) == 2: return message
+    s = int(np.searchsorted(offsets, int(found[1]), side="right")) - 1
+    return f"sequence {s}: {message[:found.start(1)]}{int(found[1]) - offsets[s]}{message[found.end(1):]}"
+
+def as_states(states, # one array for all times, or an array or None for each sequence
+              offsets: np.ndarray, # (m + 1,)
+              k: int, # states of the model
+              name: str = "states", # of the user's argument
+              unknown: bool = True # whether a state may be missing
+             ) -> np.ndarray: # (n,) intp, -1 where unknown
+    "States as one array; a ValueError says where they don't match x."
+    n, m = int(offsets[-1]), len(offsets) - 1
+    if isinstance(states, np.ndarray) and states.ndim == 2: states = list(states)
+    if isinstance(states, (list, tuple)) and (any(np.ndim(z) for z in states) or (m > 1 and len(states) == m < n)):
+        if len(states) != m: raise ValueError(f"{name} must hold one array for each of the {m} sequences of x, or None where nothing is known, got {len(states)}")
+        lengths = np.diff(offsets).tolist()
+        for s, z in enumerate(states):
+            if np.shape(z) != (lengths[s],) and not (z is None and unknown):
+                raise ValueError(f"{name} of sequence {s} must hold {lengths[s]} labels, one a row, got {'None' if z is None else f'shape {np.shape(z)}'}")
+        states = np.concatenate([np.full(each, -1) if z is None else np.ma.filled(z, -1) if isinstance(z, np.ndarray) else np.asarray(z, dtype=object)
+                                 for z, each in zip(states, lengths)])
+    try: return as_labels(np.ma.filled(states, -1) if isinstance(states, np.ndarray) else states, n, k, name, unknown)
+    except ValueError as e: raise ValueError(in_sequence(str(e), offsets)) from None
 
 # %% ../../nbs/data/sequences.ipynb #f7a975bf
-def as_sequences(emit, # the family that will read the rows
-                 x, # one array, or a list of them
+def again(data: Data | Sequences, read: Callable, weights, states, k: int | None) -> Sequences:
+    "Data that are prepared already, for this reader and this number of states."
+    if weights is not None or states is not None:
+        raise ValueError("weights and states must come with the raw x, but x is prepared already; call prepare on the arrays")
+    if isinstance(data, Data):
+        if data.weights is not None: raise ValueError("x must have no weights of rows where rows are times of one sequence; weigh whole sequences: prepare([x], weights=[2.0])")
+        data = Sequences(data, readonly(np.array([0, len(data)])), None, True)
+    if data.states is not None and k is not None and data.states.max() >= k:
+        raise ValueError(f"states of x must be whole numbers from 0 to {k - 1} like the model's, but x was prepared with the state {data.states.max()}; "
+                         "prepare the arrays with other states, or use a model with more")
+    own = read(data.rows, None, "error")
+    return data if own is data.rows else data.replaced(rows=own)
+
+def as_sequences(x, # one sequence, a list of them, or what is prepared already
+                 read: Callable, # (rows, weights (n,) or None, missing) -> Data, checked by the family
                  weights=None, # (m,) of the sequences
-                 missing: str = "error", # what nan means: "error" or "nan"
-                 states=None # known states, like x, -1 where unknown
+                 missing: str = "error", # "nan": nan, None and NA are missing entries
+                 states=None, # known ones, see `as_states`
+                 k: int | None = None, # states of the model, where states are given
+                 d: int | None = None # columns, where they are known
                 ) -> Sequences: # checked
     "Check sequences once; a ValueError says which sequence breaks which rule."
-    parts, single = as_list(x)
-    known = known_states(states, parts, emit.k)
-    if weights is not None:
-        weights = as_weights(weights, len(parts))
-        keep = np.flatnonzero(weights)
-        if known is not None and len(keep) < len(parts):
-            known = np.concatenate([
-                z for z, w in zip(np.split(known, np.cumsum([len(a) for a in parts])[:-1]), weights)
-                if w])
-        parts, weights = [parts[s] for s in keep], weights[keep]
-    whole, offsets = stack(parts)
-    observed = find_missing(whole, offsets, missing)
-    by_row = None if weights is None else np.repeat(weights, np.diff(offsets))
-    if observed is not None:
-        whole, by_row = (np.ma.getdata(whole)[observed],
-                         None if by_row is None else by_row[observed])
-    try: data = emit.prepare(whole, by_row)
-    except ValueError:
-        if len(parts) > 1: # name the sequence and its own row
-            for s, a in enumerate(parts):
-                i, j = offsets[s], offsets[s + 1]
-                own = a if observed is None else np.ma.getdata(a)[observed[i:j]]
-                try: len(own) and emit.prepare(own)
-                except ValueError as e: raise ValueError(f"sequence {s}: {e}") from None
-        raise
-    return Sequences(data, offsets, weights, observed, known, single)
+    if isinstance(x, (Data, Sequences)): return again(x, read, weights, states, k)
+    parts, single = as_list(x, d)
+    if weights is not None: weights = as_weights(weights, len(parts), "sequence")
+    if single:
+        own = read(parts[0], None if weights is None else np.full(np.shape(parts[0])[:1], weights[0]), missing)
+        offsets = np.array([0, len(own)])
+    else:
+        whole, offsets, names = stack(parts)
+        try: own = read(whole, None if weights is None else np.repeat(weights, np.diff(offsets)), missing)
+        except ValueError as e: raise ValueError(in_sequence(str(e), offsets)) from None
+        if names: own = own.replaced(columns=names)
+    if states is not None: own = own.replaced(labels=readonly(as_states(states, offsets, k)))
+    return Sequences(own, readonly(offsets), weights, single)
