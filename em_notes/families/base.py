@@ -13,7 +13,7 @@ from ..data.checks import generator
 from ..data.rows import Data, as_data, take, tiles
 from ..engine.emissions import emissions, moments as sums_of_features
 from ..engine.tiles import LOG_ZERO, compiled, em_pass, features, log_joints, softmax, tile_rows, unlog
-from ..protocol import Degenerate, Parameters, need
+from ..protocol import Degenerate, Parameters
 
 # %% auto #0
 __all__ = ['NEEDED', 'EPS', 'TILE', 'check_family', 'Family', 'prepared', 'view', 'seen', 'kept', 'Form', 'certain', 'scaled',
