@@ -64,7 +64,7 @@ def check_table(model, data: Data) -> Data:
                          f"pass x[{list(model.columns)}]")
     return data
 
-# %% ../../nbs/models/mixture.ipynb #431146a1
+# %% ../../nbs/models/mixture.ipynb #6a4ec3d4
 TILE = 8192 # rows: no table of all rows and components
 
 def joints(theta: Mixture, tile: Data) -> np.ndarray: # (rows, k), LOG_ZERO or less where impossible
@@ -98,12 +98,12 @@ def labelled_pass(theta: Mixture, data: Data) -> tuple[np.ndarray, Any, float]: 
     return counts, reduce(add, [p for p in parts if p is not None]), bound if bound > -1e90 else -np.inf
 
 def entropy(theta: Mixture, data: Data) -> float: # nats
-    "H(q) of the posterior over labels, and over missing entries where the family fills them in."
+    "H(q) of the posterior over labels, and over what else the family hides: missing entries that it fills in, inner labels."
     total = 0.0
     for _, tile, l in by_tile(theta, data):
         r = softmax(l, axis=1)
         total += tile.sum(-xlogy(r, r).sum(1))
-        if tile.observed is not None: total += need(theta.components, "conditional_entropy", "the entropy of missing entries")(tile, r)
+        if hidden := getattr(theta.components, "conditional_entropy", None): total += hidden(tile, r)
     return total
 
 def picture(theta: Mixture) -> str:
