@@ -288,10 +288,15 @@ COVARIANCES = {"full": "full", "tied": "full", "diag": "diag", "tied_diag": "dia
 FAMILIES = [*COVARIANCES, "poisson", "bernoulli", "categorical"]
 
 
+def cov_shape(covariance: str, k: int, d: int) -> tuple:
+    "The shape of `covs` by covariance type."
+    own = {"full": (d, d), "diag": (d,), "spherical": ()}[COVARIANCES[covariance]]
+    return own if covariance.startswith("tied") else (k, *own)
+
+
 def random_covs(covariance: str, k: int, d: int, rng) -> np.ndarray:
     "Covariances of the type's shape, well conditioned."
-    own = {"full": (d, d), "diag": (d,), "spherical": ()}[COVARIANCES[covariance]]
-    shape = own if covariance.startswith("tied") else (k, *own)
+    shape = cov_shape(covariance, k, d)
     if COVARIANCES[covariance] != "full": return np.exp(0.5 * rng.standard_normal(shape))
     a = rng.standard_normal((*shape[:-1], d)) / np.sqrt(d)
     return a @ np.swapaxes(a, -1, -2) + np.eye(d)

@@ -107,7 +107,7 @@ def absent(v) -> bool:
 
 def from_objects(a: np.ndarray, name: str, columns) -> np.ndarray: # float64, nan where absent
     "Numbers from an array of objects; a ValueError names the first that is none."
-    gone = np.frompyfunc(absent, 1, 1)(a).astype(bool)
+    gone = np.asarray(np.frompyfunc(absent, 1, 1)(a), dtype=bool)
     out = np.full(a.shape, np.nan)
     try: out[~gone] = a[~gone].astype(np.float64)
     except (TypeError, ValueError, OverflowError):

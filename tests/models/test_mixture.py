@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from scipy import stats as dist
-from em_notes import Degenerate, DirichletPrior, GMM, Gaussian, Mixture, MixturePrior, NormalInverseWishart, Poisson, check_model, em, mode
+from em_notes import (GMM, Bernoulli, Categorical, Degenerate, DirichletPrior, Gaussian, Mixture, MixtureFamily, MixturePrior, NormalInverseWishart, Poisson, Product,
+                      backend, check_model, em, threads)
 from em_notes.data import datasets
-from em_notes.em import leaves, same
-from em_notes.gaussian import COVARIANCES, cov_shape
-from toys import FAMILIES, interior_prior, random_mixture
+from em_notes.laws import same
+from em_notes.protocol import leaves
+from em_notes.steps import hard
+from toys import COVARIANCES, FAMILIES, Centres, cov_shape, interior_prior, random_mixture
 
 @pytest.mark.parametrize("family", FAMILIES)
 @settings(max_examples=8, deadline=None, derandomize=True)
@@ -25,7 +27,7 @@ def test_laws(family, k, d, seed, weighted, with_prior):
 # ---- published results
 
 def keep_weights(theta, stats, prior): # an M-step that holds the weights
-    return dataclasses.replace(theta.maximize(stats, prior), weights=theta.weights)
+    return theta.maximize(stats, prior).replaced(weights=theta.weights)
 
 def from_labels(x, labels, covariance, k=3):
     "The M-step at hard labels, from a template that only gives the sizes."
@@ -38,8 +40,8 @@ def from_labels(x, labels, covariance, k=3):
                                                 ("tied_diag", -361.425522043), ("tied_spherical", -401.802175789)])
 def test_iris(covariance, loglik): # mclust's EEE, VVI, VVV, VII, EEI, EII with three components, from k-means
     x, _ = datasets.iris()
-    start = dataclasses.replace(GMM.from_data(x, 3, "tied_spherical"), weights=np.full(3, 1 / 3))
-    labels = em(start, x, e_step=mode, m_step=keep_weights).theta.predict(x)
+    start = GMM.start(x, 3, "tied_spherical").replaced(weights=np.full(3, 1 / 3))
+    labels = em(start, x, e_step=hard, m_step=keep_weights).theta.predict(x)
     assert abs(em(from_labels(x, labels, covariance), x, tol=1e-13, max_iter=20_000).bound - loglik) < 1e-4
 
 def test_iris_diag_has_a_better_optimum(): # than the one that k-means leads to: a likelihood has many
@@ -50,7 +52,7 @@ def test_iris_diag_has_a_better_optimum(): # than the one that k-means leads to:
 @pytest.mark.parametrize("seed", range(5))
 def test_iris_vvv_from_many_starts(seed): # the basin that contains the species
     x, species = datasets.iris()
-    run = em(GMM.from_data(x, 3, rng=seed), x, tol=1e-13, max_iter=20_000)
+    run = em(GMM.start(x, 3, rng=seed), x, tol=1e-13, max_iter=20_000)
     assert abs(run.bound + 180.185477131) < 1e-4
     np.testing.assert_allclose(np.sort(run.theta.weights), np.sort([0.33333333, 0.29919394, 0.36747273]), atol=1e-4)
 
@@ -64,7 +66,7 @@ def test_faithful_waiting_equal_variances():
 
 def test_faithful_full_two():
     x = datasets.faithful()
-    run = em(GMM.from_data(x, 2, rng=0), x, tol=1e-14, max_iter=20_000)
+    run = em(GMM.start(x, 2, rng=0), x, tol=1e-14, max_iter=20_000)
     theta = run.theta.permute(np.argsort(run.theta.weights))
     assert abs(run.bound + 1130.26396018) < 1e-6
     np.testing.assert_allclose(theta.weights, [0.3558729, 0.6441271], atol=1e-4)
@@ -73,14 +75,14 @@ def test_faithful_full_two():
 
 def test_faithful_tied_three():
     x = datasets.faithful()
-    run = em(GMM.from_data(x, 3, "tied", rng=0), x, tol=1e-14, max_iter=20_000)
+    run = em(GMM.start(x, 3, "tied", rng=0), x, tol=1e-14, max_iter=20_000)
     assert abs(run.bound + 1126.31592783) < 1e-5
     np.testing.assert_allclose(np.sort(run.theta.weights), [0.16858923, 0.35637801, 0.47503276], atol=1e-4)
 
 @pytest.mark.parametrize("m, negloglik", [(1, 391.91892816549495), (2, 360.3690436105308), (3, 356.84893907080465), (4, 356.7337011149292)])
 def test_poisson_mixtures_of_earthquakes(m, negloglik): # Zucchini & MacDonald (2009), table 1.2
     y = datasets.earthquakes()
-    run = em(Mixture.from_data(y, m, Poisson, rng=0), y, tol=1e-13, max_iter=20_000)
+    run = em(Mixture.start(y, m, Poisson, rng=0), y, tol=1e-13, max_iter=20_000)
     assert abs(run.bound + negloglik) < 1e-4
     known = {2: ([15.77710808, 26.83989479], [0.67572566, 0.32427434]), 3: ([12.73607775, 19.78552096, 31.62980707], [0.27756667, 0.59277963, 0.1296537])}
     if m in known:
@@ -186,7 +188,7 @@ def test_weights_count_rows(family):
 def test_hard_em_is_k_means():
     x = datasets.faithful() / [1.0, 10.0]
     start = GMM(np.full(3, 1 / 3), x[[0, 1, 2]], 1.0, "tied_spherical")
-    run = em(start, x, e_step=mode, m_step=keep_weights, tol=1e-14)
+    run = em(start, x, e_step=hard, m_step=keep_weights, tol=1e-14)
     means = x[[0, 1, 2]]
     for _ in range(100): means = np.array([x[np.argmin(((x[:, None] - means) ** 2).sum(2), 1) == j].mean(0) for j in range(3)])
     np.testing.assert_allclose(run.theta.components.means, means, rtol=1e-10)
@@ -195,7 +197,7 @@ def test_hard_em_is_k_means():
 def test_hard_em_never_falls(family):
     theta = random_mixture(family, 2, 3, 11)
     x, _ = theta.sample(300, 3)
-    run = em(theta, x, e_step=mode, tol=0, max_iter=10)
+    run = em(theta, x, e_step=hard, tol=0, max_iter=10)
     labels = run.theta.predict(x)
     assert np.all(np.diff(run.bounds) >= -1e-9 * abs(run.bound)) and abs(run.theta.log_joint(x, labels) - run.bound) < 1e-9 * abs(run.bound)
 
