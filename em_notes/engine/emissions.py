@@ -5,11 +5,11 @@
 # %% ../../nbs/engine/emissions.ipynb #30fd8c59
 from __future__ import annotations
 import numpy as np
-from .messages import fixed, together
+from .threads import fixed, together
 from .products import (PANEL, TILE, add_products, build, exp, exponentiate, feature_pairs,
                                fill, kernel)
 from .products import load as load_tile, multiply_add, scratch, total
-from .tiles import EXP_MIN, LOG_ZERO
+from .logs import EXP_MIN, LOG_ZERO
 from .lanes import (LOGS, above, compiled, group_largest, larger, largest, load, load_part,
                             one_of_each, padded, rows, store, store_part, store_rows,
                             turned, width)

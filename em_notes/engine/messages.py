@@ -4,10 +4,9 @@
 
 # %% ../../nbs/engine/messages.ipynb #a3fb4ee9
 from __future__ import annotations
-import math, os, threading
-from concurrent.futures import wait
+import math, threading
 import numpy as np
-from .tiles import Settings, checked_setting, pool_of
+from .threads import fixed, together
 from .lanes import (LOGS, add_outer, column, compiled, every, flush, load, load_part,
                             load_row, padded, rows, store, store_part, store_row, through, total,
                             unflush, width)
@@ -15,8 +14,8 @@ from .lanes import (LOGS, add_outer, column, compiled, every, flush, load, load_
 # %% auto #0
 __all__ = ['TINY', 'FEW', 'BLOCK', 'SMALL', 'KEPT', 'LONG', 'add_log', 'small_smooth', 'add_weighted', 'small_many', 'column_of',
            'add_pairs', 'workspace', 'parts', 'forward', 'backward', 'forward_on', 'backward_on', 'large_many',
-           'together', 'fixed', 'shares', 'Kept', 'kept', 'smooth', 'halves', 'log_sum', 'log_forward', 'log_smooth',
-           'log_messages', 'forgets', 'filtering']
+           'shares', 'Kept', 'kept', 'smooth', 'halves', 'log_sum', 'log_forward', 'log_smooth', 'log_messages',
+           'forgets', 'filtering']
 
 # %% ../../nbs/engine/messages.ipynb #2d72d55c
 TINY = 1e-150 # a sum of messages below this may have lost terms: the sequence is done again in logs
@@ -271,32 +270,6 @@ def large_many(initial, trans, back, b, offsets, first, last, weights,
         if low[q] > TINY: add_weighted(counts, own, weights[q])
 
 # %% ../../nbs/engine/messages.ipynb #277680db
-def together(tasks: list) -> list: # their results in order
-    "Run functions without arguments, side by side where there are threads."
-    n = min(checked_setting("threads", Settings.threads), len(tasks))
-    if n < 2: return [task() for task in tasks]
-    todo = iter(range(1, len(tasks)))
-    out = [None] * len(tasks)
-    def worker():
-        # each task is handed to one thread: `next` holds the interpreter's lock
-        for i in todo: out[i] = tasks[i]()
-    pool = pool_of(os.getpid(), checked_setting("threads", Settings.threads))
-    helpers = [pool.submit(worker) for _ in range(n - 1)]
-    try:
-        out[0] = tasks[0]()
-        worker()
-    finally: # after an error nothing new is begun, and what runs comes to its end
-        for _ in todo: pass
-        wait(running := [h for h in helpers if not h.cancel()])
-    for h in running: h.result()
-    return out
-
-def fixed(a: np.ndarray) -> np.ndarray: # contiguous, read-only
-    "One type for what is only read, so that kernels are compiled once."
-    a = np.ascontiguousarray(a).view()
-    a.flags.writeable = False
-    return a
-
 def shares(offsets: np.ndarray, # (m + 1,) where sequences begin
            parts: int = 8 # at most so many
           ) -> np.ndarray: # (at most parts + 1,) numbers of the sequences that begin each part

@@ -5,7 +5,8 @@
 # %% ../../nbs/engine/paths.ipynb #329b3081
 from __future__ import annotations
 import numpy as np
-from .messages import LONG, fixed, together
+from .messages import LONG
+from .threads import fixed, together
 from .lanes import (LOGS, best_through, column, compiled, every, first_equal, larger,
                             largest, load, load_part, load_row, padded, rows, store, store_part,
                             width)

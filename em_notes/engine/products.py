@@ -12,16 +12,15 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.polynomial import Chebyshev, Polynomial
 from ..data.rows import Data
-from .tiles import EXP_MIN, sweep
+from .logs import EXP_MIN
+from .threads import fixed, sweep
 from .lanes import LOGS, compiled, times_power
 
 # %% auto #0
 __all__ = ['kernel', 'C', 'LOG2_E', 'ROUND', 'LN2_HIGH', 'LN2_LOW', 'TILE', 'PANEL', 'LINEAR', 'COMPLEMENT', 'NORM', 'NONE',
            'EMPTY', 'wide_lanes', 'exp_coefficients', 'exp', 'scratch', 'load', 'feature_pairs', 'build',
            'leftover_add', 'multiply_add', 'leftover_products', 'add_products', 'exponentiate', 'normalise', 'fill',
-           'total', 'spread_out', 'expanded_tiles', 'expanded_rows', 'subtract', 'lower_half_norm', 'weigh',
-           'whitened_tiles', 'whitened_rows', 'scaled_square', 'scaled_moments', 'scaled_tiles', 'scaled_rows', 'fixed',
-           'symbols_pass', 'fast_em_pass', 'fast_log_joints', 'whitened', 'fast_whitened_pass', 'fast_whitened_joints']
+           'total', 'spread_out', 'expanded_tiles', 'expanded_rows', 'symbols_pass', 'fast_em_pass', 'fast_log_joints']
 
 # %% ../../nbs/engine/products.ipynb #98bbf515
 kernel = compiled() # the decorator of most of what follows
@@ -346,133 +345,9 @@ def expanded_rows(x, weights, center, inverse, eta, left, right, sums, out, lo, 
     z, phi, l, rows = scratch(x.shape[1], TILE), scratch(min(PANEL, len(left)), TILE), scratch(len(eta), TILE), scratch(2, TILE)
     return expanded_tiles(x, weights, center, inverse, eta, left, right, sums, out, lo, hi, z, phi, l, rows[0], rows[1])
 
-# %% ../../nbs/engine/products.ipynb #eb360bec
-@kernel
-def subtract(y, z, mean, m):
-    "y[i] = z[i] - mean[i]: exact for a row near the mean, however far both are from the origin."
-    wide_lanes()
-    for i in range(len(y)):
-        y0, z0, c = y[i], z[i], mean[i]
-        for t in range(m): y0[t] = z0[t] - c
-
-@kernel
-def lower_half_norm(l, y, m):
-    "l -= |y|^2 / 2 for every column of y."
-    wide_lanes()
-    for i in range(len(y)):
-        y0 = y[i]
-        for t in range(m): l[t] -= 0.5 * y0[t] * y0[t]
-
-@kernel
-def weigh(ry, r, y, m):
-    "ry = r * y; returns the sum."
-    wide_lanes()
-    s = 0.0
-    for t in range(m):
-        v = r[t] * y[t]
-        ry[t] = v
-        s += v
-    return s
-
-@kernel
-def whitened_tiles(x, weights, means, w, const, sums, second, out, lo, hi, zero, one, z, u, y, l, top, norm):
-    "The loop of `whitened_rows`, in tables that are there already."
-    wide_lanes()
-    (K, d), tile, bound = means.shape, z.shape[1], 0.0
-    for a in range(lo, hi, tile):
-        m = min(tile, hi - a)
-        load(z, x, a, m, zero, one)
-        for k in range(K):
-            subtract(u, z, means[k], m)
-            own = y[k * d:(k + 1) * d]
-            for i in range(0, d, 4):
-                j = min(i + 4, d) # w is lower triangular
-                for r in range(i, j): fill(own[r], 0.0, m)
-                multiply_add(own[i:j], w[k, i:j], 0, u[:j], m)
-            fill(l[k], const[k], m)
-            lower_half_norm(l[k], own, m)
-        if out.size:
-            spread_out(out, l, a, m)
-            continue
-        exponentiate(l, top, norm, m)
-        bound += normalise(l, top, norm, weights, a, m)
-        for k in range(K):
-            own = y[k * d:(k + 1) * d]
-            sums[k, 0] += total(l[k], m)
-            for i in range(d): sums[k, 1 + i] += weigh(u[i], l[k], own[i], m)
-            for i in range(0, d, 4):
-                j = min(i + 4, d)
-                add_products(second[k, i:j], 0, u[i:j], own[:j], m)
-    return bound
-
-@compiled(allocates=True)
-def whitened_rows(x, weights, means, w, const, sums, second, out, lo, hi, tile):
-    "Rows lo:hi of `whitened_pass` into sums (k, 1 + d) and the lower half of second (k, d, d), or of `whitened_joints` into out."
-    K, d = means.shape
-    z, u, y, l, rows = scratch(d, tile), scratch(d, tile), scratch(K * d, tile), scratch(K, tile), scratch(2, tile)
-    return whitened_tiles(x, weights, means, w, const, sums, second, out, lo, hi, np.zeros(d), np.ones(d), z, u, y, l, rows[0], rows[1])
-
-# %% ../../nbs/engine/products.ipynb #654bef73
-@kernel
-def scaled_square(l, z, mean, w, m):
-    "l -= ((z - mean) w)^2 / 2."
-    wide_lanes()
-    for t in range(m):
-        v = (z[t] - mean) * w
-        l[t] -= 0.5 * v * v
-
-@kernel
-def scaled_moments(r, z, mean, w, m):
-    "The sums of r y and r y^2 for y = (z - mean) w."
-    wide_lanes()
-    s, q = 0.0, 0.0
-    for t in range(m):
-        v = (z[t] - mean) * w
-        e = r[t] * v
-        s += e
-        q += e * v
-    return s, q
-
-@kernel
-def scaled_tiles(x, weights, means, w, const, sums, second, out, lo, hi, zero, one, z, l, top, norm):
-    "The loop of `scaled_rows`, in tables that are there already."
-    wide_lanes()
-    (K, d), tile, bound = means.shape, z.shape[1], 0.0
-    for a in range(lo, hi, tile):
-        m = min(tile, hi - a)
-        load(z, x, a, m, zero, one)
-        for k in range(K):
-            fill(l[k], const[k], m)
-            for i in range(d): scaled_square(l[k], z[i], means[k, i], w[k, i], m)
-        if out.size:
-            spread_out(out, l, a, m)
-            continue
-        exponentiate(l, top, norm, m)
-        bound += normalise(l, top, norm, weights, a, m)
-        for k in range(K):
-            sums[k, 0] += total(l[k], m)
-            for i in range(d):
-                s, q = scaled_moments(l[k], z[i], means[k, i], w[k, i], m)
-                sums[k, 1 + i] += s
-                second[k, i] += q
-    return bound
-
-@compiled(allocates=True)
-def scaled_rows(x, weights, means, w, const, sums, second, out, lo, hi, tile):
-    "`whitened_rows` for reciprocal standard deviations w (k, d); second is (k, d)."
-    K, d = means.shape
-    z, l, rows = scratch(d, tile), scratch(K, tile), scratch(2, tile)
-    return scaled_tiles(x, weights, means, w, const, sums, second, out, lo, hi, np.zeros(d), np.ones(d), z, l, rows[0], rows[1])
-
 # %% ../../nbs/engine/products.ipynb #c8f1139b
 NONE, EMPTY = np.empty(0), np.empty((0, 0))
 NONE.flags.writeable = False
-
-def fixed(a: np.ndarray) -> np.ndarray: # a read-only view, or a contiguous copy
-    "One array type for the compiler, whoever calls."
-    a = np.ascontiguousarray(a).view()
-    a.flags.writeable = False
-    return a
 
 def symbols_pass(data: Data, eta: np.ndarray) -> tuple[np.ndarray, float]:
     "`em_pass` for one symbol a row: rows with the same symbol are alike, so that the table of symbols is all there is to do."
@@ -497,22 +372,4 @@ def fast_log_joints(data: Data, eta: np.ndarray, kind: str) -> np.ndarray: # (n,
     out = np.empty((len(data), len(eta)))
     args = fixed(data.x), NONE, fixed(data.center), fixed(1 / data.scale), fixed(eta), *feature_pairs(kind, data.d), EMPTY, out
     sweep(len(data), 2 * eta.size + 8 * len(eta), [], lambda own, lo, hi: expanded_rows(*args, lo, hi))
-    return out
-
-def whitened(data: Data, means, w, const, out): # what the two functions below share
-    k, d = means.shape
-    rows, tile = (whitened_rows, int(np.clip(131072 // (k * d), 64, TILE) // 8 * 8)) if w.ndim == 3 else (scaled_rows, TILE)
-    args = fixed(data.x), NONE if data.weights is None else fixed(data.weights), fixed(means), fixed(w), fixed(const)
-    return sweep(len(data), 4 * w.size + 64 * k, [(k, 1 + d), w.shape], lambda own, lo, hi: rows(*args, *own, out, lo, hi, tile))
-
-def fast_whitened_pass(data: Data, means, w, const) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    "`kernels.whitened_pass`, compiled."
-    (sums, second), bound = whitened(data, means, w, const, EMPTY)
-    if w.ndim == 3: second = np.tril(second) + np.swapaxes(np.tril(second, -1), 1, 2)
-    return sums[:, 0], sums[:, 1:], second, bound
-
-def fast_whitened_joints(data: Data, means, w, const) -> np.ndarray: # (n, k)
-    "`kernels.whitened_joints`, compiled."
-    out = np.empty((len(data), len(means)))
-    whitened(data, means, w, const, out)
     return out

@@ -4,33 +4,14 @@
 
 # %% ../../nbs/engine/tiles.ipynb #285b21f8
 from __future__ import annotations
-import math, os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import lru_cache
-from importlib import import_module
-from typing import NamedTuple
 import numpy as np
 from ..data.rows import Data, tiles
+from .logs import EXP_MIN, LOG_ZERO, safe_log, softmax, unlog
+from ..settings import current_backend
 
 # %% auto #0
-__all__ = ['LOG_ZERO', 'EXP_MIN', 'BLOCK_FLOPS', 'BLOCK_BYTES', 'CALL_FLOPS', 'safe_log', 'unlog', 'features', 'softmax',
-           'tile_rows', 'cores', 'Settings', 'checked_setting', 'setting', 'backend', 'threads', 'load_compiled',
-           'compiled', 'NaturalForm', 'log_joints', 'em_pass', 'whiten', 'whitened_joints', 'whitened_pass',
-           'block_rows', 'pool_of', 'sweep']
-
-# %% ../../nbs/engine/tiles.ipynb #46d8ec77
-LOG_ZERO = -1e200 # stands for log 0: 0 * LOG_ZERO is 0, where 0 * -inf would be nan
-
-def safe_log(p: np.ndarray) -> np.ndarray: # log p, LOG_ZERO where p is 0
-    "The log of probabilities that may be zero."
-    p = np.asarray(p, dtype=float)
-    return np.where(p > 0, np.log(np.where(p > 0, p, 1.0)), LOG_ZERO)
-
-def unlog(l: np.ndarray) -> np.ndarray: # the same with -inf for what LOG_ZERO stands for
-    "Log-probabilities as the reader expects them: an impossible event has -inf."
-    return np.where(l < 0.1 * LOG_ZERO, -np.inf, l)
+__all__ = ['WORTH', 'features', 'tile_rows', 'compiled', 'likelihoods', 'scaled', 'weighted_sums', 'log_joints', 'em_pass',
+           'whiten', 'whitened_joints', 'whitened_pass']
 
 # %% ../../nbs/engine/tiles.ipynb #b8aa3c91
 def features(kind: str, # which part follows the linear one: "linear" (none), "norm", "square", "outer", "binary"; or "onehot"
@@ -58,75 +39,51 @@ def features(kind: str, # which part follows the linear one: "linear" (none), "n
             np.multiply(z[i], z[i:], out=phi[row:row + d - i]); row += d - i
     return phi
 
-# %% ../../nbs/engine/tiles.ipynb #349c586e
-EXP_MIN = -700.0 # exp below this leaves the normal numbers, where it is slow, and adds nothing to a sum that contains 1
-
-def softmax(l: np.ndarray # (k, rows) log-joints, overwritten by responsibilities
-           ) -> np.ndarray: # (rows,) log of the normalisers, in nats
-    "Normalise every column of exp(l) in place."
-    top = l.max(0)
-    l -= top
-    np.exp(np.maximum(l, EXP_MIN, out=l), out=l)
-    l -= np.exp(EXP_MIN) # what was cut off is exactly zero again, and 1 stays 1
-    z = l.sum(0)
-    l /= z
-    return top + np.log(z)
-
 # %% ../../nbs/engine/tiles.ipynb #be3d47f4
 def tile_rows(f: int) -> int: # rows a tile, for f numbers a row
     "So many rows that a tile fits the cache of one core, and no fewer than keep the price of a numpy call small beside its work."
     return int(np.clip(40000 // f, 512, 4096))
 
 # %% ../../nbs/engine/tiles.ipynb #c78a41a2
-def cores() -> int: # processors this process may run on
-    "How many threads make sense."
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-class Settings:
-    "How passes run: by which code, in how many threads."
-    backend = os.environ.get("EM_NOTES_KERNELS", "numba")
-    threads = os.environ.get("EM_NOTES_THREADS", "")
-
-def checked_setting(name: str, value): # the value, or a ValueError
-    "A setting that has been looked at."
-    if name == "backend":
-        if value not in ("numpy", "numba"): raise ValueError(f"backend must be 'numpy' or 'numba', got {value!r}; it is also read from EM_NOTES_KERNELS")
-        return value
-    if value in ("", None): return cores()
-    try: n = int(value)
-    except (TypeError, ValueError): n = 0
-    if n < 1: raise ValueError(f"threads must be a whole number >= 1, got {value!r}; it is also read from EM_NOTES_THREADS")
-    return n
-
-@contextmanager
-def setting(name: str, value): # for `with`
-    "A setting for the length of a block."
-    value, before = checked_setting(name, value), getattr(Settings, name)
-    setattr(Settings, name, value)
-    try: yield
-    finally: setattr(Settings, name, before)
-
-def backend(name: str): return setting("backend", name) # `with backend("numpy"):` runs the numpy code
-def threads(n: int): return setting("threads", n) # `with threads(1):` runs on one core
-
-@lru_cache
-def load_compiled(): # the module, or None
-    "The compiled kernels, where numba can be had. Loading it takes longer than importing all the rest, so it waits for the first pass."
-    try: import numba
-    except ImportError: return None
-    return None if numba.config.DISABLE_JIT else import_module("em_notes.engine.products")
-
 def compiled(*arrays) -> object: # the module of compiled kernels, or None for numpy
-    "Which code runs: compiled, unless it is switched off or a parameter is not finite."
-    if checked_setting("backend", Settings.backend) == "numpy" or not all(np.isfinite(a).all() for a in arrays): return None
-    return load_compiled()
+    "Which code runs: compiled, unless it is switched off, can't be had, or a parameter is not finite."
+    if current_backend() == "numpy" or not all(np.isfinite(a).all() for a in arrays): return None
+    try: from numba import config
+    except ImportError: return None
+    if config.DISABLE_JIT: return None
+    from em_notes.engine import products
+    return products
 
 # %% ../../nbs/engine/tiles.ipynb #47d6c1de
-class NaturalForm(NamedTuple):
-    "log weight + log p(x | component) = eta . phi(x) + what no component changes."
-    eta: np.ndarray # (k, F) natural parameters; the constant first
-    kind: str # which features phi
-    base: float # what no component changes, summed over the rows, in nats
+WORTH = 96 # components times features, below which bounds that tell what to skip cost what they save
+
+def likelihoods(data: Data, eta: np.ndarray, kind: str, out: np.ndarray | None = None # (n, k) memory for the result
+               ) -> tuple[np.ndarray, np.ndarray]: # b (n, k), top (n,): b = exp(log-joint - top), a row of zeros where impossible
+    "What a chain needs before its pass."
+    if data.scale.min() > 1e-300 and compiled(eta):
+        from em_notes.engine import emissions
+        return emissions.emissions(data, eta, kind, out)
+    return scaled(log_joints(data, eta, kind), out)
+
+def scaled(l: np.ndarray, # (n, k) log-joints
+           out: np.ndarray | None = None # (n, k) memory for the result
+          ) -> tuple[np.ndarray, np.ndarray]: # b (n, k), top (n,)
+    "Likelihoods of all rows, each row scaled by its largest; a row of zeros where impossible."
+    top = l.max(1)
+    dead = top < 0.1 * LOG_ZERO
+    b = np.exp(np.subtract(l, top[:, None], out=out), out=out)
+    if dead.any(): top[dead], b[dead] = 0.0, 0.0
+    return b, top
+
+def weighted_sums(data: Data, resp: np.ndarray, kind: str, size: int # F, the number of features
+                 ) -> np.ndarray: # (k, F) sums of resp * phi; resp (n, k) with the weights of the rows
+    "What a chain needs after its pass."
+    if data.scale.min() > 1e-300 and compiled():
+        from em_notes.engine import emissions
+        return emissions.moments(data, np.ascontiguousarray(resp), kind, size)
+    sums = np.zeros((resp.shape[1], size))
+    for at, tile in tiles(data, tile_rows(size)): sums += resp[at].T @ features(kind, tile.x, tile.center, tile.scale, size).T
+    return sums
 
 def log_joints(data: Data, # n rows
                eta: np.ndarray, # (k, F) natural parameters; the constant first
@@ -141,12 +98,15 @@ def log_joints(data: Data, # n rows
 
 def em_pass(data: Data, # n rows
             eta: np.ndarray, # (k, F) natural parameters; the log weight is in the constant
-            kind: str # which features
+            kind: str, # which features
+            above: tuple | None = None # of full Gaussians: what bounds their log-joints from above, for `skipping`
            ) -> tuple[np.ndarray, float]: # (k, F) sums of resp * phi, and the sum of log normalisers in nats
     "One pass of EM: responsibilities, their moments and the bound, a tile at a time."
     if data.scale.min() > 1e-300 and (fast := compiled(eta)):
-        sums, bound = fast.fast_em_pass(data, eta, kind)
-        return sums, float(unlog(bound))
+        if above is not None and len(eta) * data.d >= WORTH:
+            from em_notes.engine import skipping
+            return skipping.em_pass(data, eta, above)
+        return fast.fast_em_pass(data, eta, kind)
     sums, bound = np.zeros_like(eta), 0.0
     for at, tile in tiles(data, tile_rows(eta.shape[1])):
         phi = features(kind, tile.x, data.center, data.scale, eta.shape[1])
@@ -155,7 +115,7 @@ def em_pass(data: Data, # n rows
         if data.weights is None: bound += log_norm.sum()
         else: bound += tile.weights @ log_norm; r *= tile.weights
         sums += r @ phi.T
-    return sums, float(unlog(bound))
+    return sums, float(bound)
 
 # %% ../../nbs/engine/tiles.ipynb #50185642
 def whiten(x: np.ndarray, # (rows, d)
@@ -168,7 +128,6 @@ def whiten(x: np.ndarray, # (rows, d)
 
 def whitened_joints(data: Data, means: np.ndarray, w: np.ndarray, const: np.ndarray) -> np.ndarray: # (n, k)
     "The log-joints by the whitening form, const - |y|^2 / 2."
-    if fast := compiled(means, w, const): return fast.fast_whitened_joints(data, means, w, const)
     out = np.empty((len(data), len(means)))
     for at, tile in tiles(data, tile_rows(2 * data.d)):
         for j, (m, wj, c) in enumerate(zip(means, w, const)):
@@ -182,7 +141,6 @@ def whitened_pass(data: Data, # n rows
                   const: np.ndarray # (k,) log weight and log normaliser
                  ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]: # counts (k,), sums of r y (k, d), of r y y' (k, d, d) or r y^2 (k, d), bound in nats
     "`em_pass` in each component's own coordinates: no digits lost however small a component is in the spread of the data."
-    if fast := compiled(means, w, const): return fast.fast_whitened_pass(data, means, w, const)
     (k, d), bound = means.shape, 0.0
     count, first, second = np.zeros(k), np.zeros((k, d)), np.zeros(w.shape)
     for at, tile in tiles(data, tile_rows(2 * k * d)):
@@ -197,44 +155,3 @@ def whitened_pass(data: Data, # n rows
             first[j] += ry.sum(1)
             second[j] += ry @ y.T if w.ndim == 3 else np.einsum("ij,ij->i", ry, y)
     return count, first, second, float(bound)
-
-# %% ../../nbs/engine/tiles.ipynb #5b2a857f
-BLOCK_FLOPS, BLOCK_BYTES, CALL_FLOPS = 2 ** 22, 2 ** 22, 2 ** 28 # least work for a block; most memory for the blocks' sums; most work between two looks for Ctrl-C
-
-def block_rows(n: int, flops: int, size: int) -> int: # n rows, operations a row, bytes of sums a block
-    "Rows a block: it depends on the problem alone, never on the number of threads, so that the sums do not either."
-    least = max(-(-n // 64), BLOCK_FLOPS // flops, -(-n * size // BLOCK_BYTES) if 8 * size < BLOCK_BYTES else -(-n // 8))
-    return -(-least // 256) * 256
-
-@lru_cache(maxsize=1)
-def pool_of(pid: int, workers: int) -> ThreadPoolExecutor:
-    "Helping threads. They belong to a process: a fork copies none, so the child makes its own."
-    return ThreadPoolExecutor(workers, "em_notes")
-
-def sweep(n: int, # rows
-          flops: int, # operations a row, roughly
-          shapes: list[tuple], # of the arrays that are summed
-          work: Callable # (arrays, lo, hi) adds the sums over rows lo:hi to the arrays and returns their bound
-         ) -> tuple[list[np.ndarray], float]: # the sums of the arrays and of the bounds, in the order of the rows
-    "Do `work` for blocks of rows, each into its own sums, in as many threads as there are; then add the blocks in order."
-    size = block_rows(n, flops, 8 * sum(map(math.prod, shapes)))
-    starts = range(0, n, size)
-    sums, bounds = [np.zeros((len(starts), *s)) for s in shapes], np.zeros(len(starts))
-    queue, stop, step = iter(range(len(starts))), [], max(256, CALL_FLOPS // flops // 256 * 256)
-    def worker():
-        for b in queue: # each block is handed to one thread: `next` holds the interpreter's lock
-            own, end = [s[b] for s in sums], min(starts[b] + size, n)
-            for lo in range(starts[b], end, step):
-                if stop: return
-                bounds[b] += work(own, lo, min(lo + step, end))
-    helpers = min(checked_setting("threads", Settings.threads), len(starts)) - 1
-    pool = pool_of(os.getpid(), checked_setting("threads", Settings.threads)) if helpers else None
-    try:
-        futures = [pool.submit(worker) for _ in range(helpers)]
-        worker()
-        for f in futures:
-            if not f.cancel(): f.result() # one that has not begun is not needed any more
-    except BaseException: # Ctrl-C, for one
-        stop.append(True)
-        raise
-    return [s.sum(0) if len(s) > 1 else s[0] for s in sums], float(bounds.sum() if len(bounds) > 1 else bounds[0])

@@ -11,14 +11,13 @@ from typing import Any, Protocol
 import numpy as np
 from ..data.checks import generator
 from ..data.rows import Data, as_data, take, tiles
-from ..engine.emissions import emissions, moments as sums_of_features
-from ..engine.tiles import LOG_ZERO, compiled, em_pass, features, log_joints, softmax, tile_rows, unlog
+from ..engine.logs import LOG_ZERO, softmax, unlog
+from ..engine.tiles import compiled, em_pass, likelihoods, log_joints, scaled, weighted_sums
 from ..protocol import Degenerate, Parameters
 
 # %% auto #0
-__all__ = ['NEEDED', 'EPS', 'TILE', 'check_family', 'Family', 'prepared', 'view', 'seen', 'kept', 'Form', 'certain', 'scaled',
-           'Tiled', 'user_log_prob', 'read', 'weighted_stats', 'form', 'Natural', 'Symbols', 'draw', 'degenerate',
-           'check_count']
+__all__ = ['NEEDED', 'EPS', 'TILE', 'check_family', 'Family', 'prepared', 'view', 'seen', 'kept', 'Form', 'certain', 'Tiled',
+           'user_log_prob', 'read', 'weighted_stats', 'form', 'Natural', 'Symbols', 'draw', 'degenerate', 'check_count']
 
 # %% ../../nbs/families/base.ipynb #d8eecd22
 NEEDED = ("k", "log_prob", "stats", "maximize")
@@ -146,16 +145,6 @@ def certain(bound: float, form: Form, data: Data) -> float: # -inf where impossi
     if data.weights is not None: dead &= data.weights > 0
     return -np.inf if dead.any() else bound
 
-def scaled(l: np.ndarray, # (n, k) log-joints
-           out: np.ndarray | None = None # (n, k) memory for the result
-          ) -> tuple[np.ndarray, np.ndarray]: # b (n, k), top (n,)
-    "Likelihoods of all rows, each row scaled by its largest; a row of zeros where impossible."
-    top = l.max(1)
-    dead = top < 0.1 * LOG_ZERO
-    b = np.exp(np.subtract(l, top[:, None], out=out), out=out)
-    if dead.any(): top[dead], b[dead] = 0.0, 0.0
-    return b, top
-
 # %% ../../nbs/families/base.ipynb #d1424bc7
 TILE = 4096 # rows
 
@@ -256,27 +245,21 @@ class Natural:
     base: float = 0.0 # what no component changes, summed over the rows with their weights, in nats
     row_base: Callable | None = None # () -> (n,) the same by row
     rounding: float = 16 * EPS
+    above: tuple | None = None # of full Gaussians: what bounds their log-joints, so that the pass may skip
 
     def log_joints(self) -> np.ndarray: # (n, k)
         l = log_joints(self.data, self.eta, self.kind)
         return l if self.row_base is None else l + self.row_base()[:, None]
 
     def em_pass(self):
-        sums, bound = em_pass(self.data, self.eta, self.kind)
+        sums, bound = em_pass(self.data, self.eta, self.kind, self.above)
         return sums[:, 0], self.back(sums), certain(bound, self, self.data) + self.base
 
-    def likelihoods(self, out=None):
-        if compiled(self.eta) and self.data.scale.min() > 1e-300: return *emissions(self.data, self.eta, self.kind, out), self.base
-        return *scaled(log_joints(self.data, self.eta, self.kind), out), self.base
+    def likelihoods(self, out=None): return *likelihoods(self.data, self.eta, self.kind, out), self.base
 
     def moments(self, resp):
         if self.data.weights is not None: resp = resp * self.data.weights[:, None]
-        if compiled(self.eta) and self.data.scale.min() > 1e-300:
-            return self.back(sums_of_features(self.data, np.ascontiguousarray(resp), self.kind, self.eta.shape[1]))
-        sums = np.zeros(self.eta.shape)
-        for at, tile in tiles(self.data, tile_rows(self.eta.shape[1])):
-            sums += resp[at].T @ features(self.kind, tile.x, tile.center, tile.scale, self.eta.shape[1]).T
-        return self.back(sums)
+        return self.back(weighted_sums(self.data, resp, self.kind, self.eta.shape[1]))
 
 # %% ../../nbs/families/base.ipynb #7e3be424
 class Symbols(Natural):
@@ -296,7 +279,7 @@ class Symbols(Natural):
 
     def moments(self, resp):
         if self.data.weights is not None: resp = resp * self.data.weights[:, None]
-        if compiled(self.eta): return self.back(sums_of_features(self.data, np.ascontiguousarray(resp), self.kind, self.eta.shape[1]))
+        if compiled(self.eta): return self.back(weighted_sums(self.data, resp, self.kind, self.eta.shape[1]))
         totals = np.array([np.bincount(self.symbols, r, self.eta.shape[1] - 1) for r in resp.T])
         return self.back(np.concatenate([totals.sum(1, keepdims=True), totals], 1))
 

@@ -158,10 +158,10 @@ class Full(Covariance):
 
     def variances(self, covs: np.ndarray, d: int) -> np.ndarray: # (k or 1, d)
         return np.diagonal(covs, axis1=-2, axis2=-1).reshape(-1, d)
-    def check_positive(self, covs: np.ndarray) -> np.ndarray: # symmetric
+    def check_positive(self, covs: np.ndarray, name: str = "covs") -> np.ndarray: # symmetric
         sd = np.sqrt(np.abs(np.diagonal(covs, axis1=-2, axis2=-1)))
         if (np.abs(covs - np.swapaxes(covs, -1, -2)) > 1e-8 * sd[..., :, None] * sd[..., None, :]).any():
-            raise ValueError("covs must be symmetric matrices; pass (c + c.T) / 2")
+            raise ValueError(f"{name} must be symmetric matrices; pass (c + c.T) / 2" if name == "covs" else f"{name} must be symmetric; pass (c + c.T) / 2")
         return 0.5 * (covs + np.swapaxes(covs, -1, -2))
     def root(self, covs: np.ndarray, name: str = "covs") -> np.ndarray: # lower
         "Cholesky factors; a ValueError names the first matrix that has none."
@@ -215,7 +215,7 @@ class Full(Covariance):
             raise ValueError(f"scatter of NormalInverseWishart must be a number, or have shape {(d,)} or {(d, d)} for covariance={self.name!r}, got shape {np.shape(prior.scatter)}")
         if not prior.df > d - 1:
             raise ValueError(f"df of NormalInverseWishart must be greater than d - 1 = {d - 1} for covariance={self.name!r}, got {prior.df:.6g}; d + 2 is customary")
-        self.root(given, "scatter of NormalInverseWishart")
+        self.root(self.check_positive(given, "scatter of NormalInverseWishart"), "scatter of NormalInverseWishart")
         return np.broadcast_to(given, self.shape(k, d))
     def wishart(self, scatter: np.ndarray, df: float, root: np.ndarray) -> float: # nats
         "The log-density of the covariances."

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from ..data.checks import by_row, frozen, generator
 from ..data.rows import Data, take, tiles
-from ..engine.tiles import em_pass, features, log_joints, softmax, whitened_joints, whitened_pass
+from ..engine.tiles import WORTH, em_pass, features, log_joints, softmax, whitened_joints, whitened_pass
 from .base import EPS, Family, Natural, certain, check_count, draw, form, kept, scaled
 from .covariances import Covariance, covariance_type, half_of, halves, join, lower, pairs, pivots, unpacked
 from .priors import PSEUDO, NormalInverseWishart
@@ -507,9 +507,11 @@ class Gaussian(Family):
             eta, size = natural(self, own, log_weights)
             if size <= SAFE:
                 rounding = 4 * EPS * (self.d + size) + place_error(own, size ** 0.5)
-                if not t.tied: return Expanded(own, eta, t.features, lambda sums: unpack(sums, own, t), rounding=rounding, family=self)
+                if not t.tied:
+                    above = (log_weights + self.log_norm, (self.means - own.center) / own.scale, self.covs / (own.scale[:, None] * own.scale)) if t.full and self.k * self.d >= WORTH else None
+                    return Expanded(own, eta, t.features, lambda sums: unpack(sums, own, t), rounding=rounding, above=above, family=self)
                 base = -0.5 * float(np.sum(self.scaled_precision(own) * kept(own, "second moment", lambda: second_moment(own))))
-                return Expanded(own, eta, t.features, lambda sums: unpack(sums, own, t), base, lambda: self.row_base(own), rounding, self)
+                return Expanded(own, eta, t.features, lambda sums: unpack(sums, own, t), base, lambda: self.row_base(own), rounding, family=self)
         else:
             eta, size = natural(self, data, log_weights)
             if size <= SAFE:
@@ -684,9 +686,10 @@ class Gaussian(Family):
         else:
             own = form(cls(first.means, data.scale ** 2, "tied_diag"), data).moments(resp)
             stats = GaussianStats(own.weight, own.weight[:, None], own.mean, np.diag(own.scatter * own.weight.sum() / np.maximum(own.count.sum(0), EPS)), "tied")
-        if prior is not None: prior = prior.replaced(kappa=0.0) # the clusters say where the means are
-        prior = first.single(prior)
-        pooled = first.maximize(stats.replaced(mean=np.where(stats.weight[:, None] > 0, stats.mean, data.center)), prior) if stats.weight.all() or prior else first.maximize(stats)
+        empty = stats.weight[:, None] == 0 # its mean is that of all rows, and it counts for next to nothing
+        stats = stats.replaced(mean=np.where(empty, data.center, stats.mean), weight=np.maximum(stats.weight, 1e-12 * data.total))
+        if prior is not None: prior = first.single(prior.replaced(kappa=0.0)) # the clusters say where the means are
+        pooled = first.maximize(stats, prior)
         if t.tied: return pooled
         make = lambda a: readonly(np.broadcast_to(a, t.shape(k, data.d)).copy())
         return cls.trusted(means=pooled.means, covs=make(pooled.covs), covariance=covariance, root=make(pooled.root))

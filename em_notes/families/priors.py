@@ -163,4 +163,4 @@ def weak(family: Any, # a family, or its class with the options of its start
     if own is None:
         name = family.__name__ if isinstance(family, type) else type(family).__name__
         raise ValueError(f"prior must be None or a prior for {name}, which has no weak_prior(data, k); got 'weak'")
-    return own(data, k, **{**({} if isinstance(family, type) else family.options), **options})
+    return own(data, k, **{**({} if isinstance(family, type) else getattr(family, "options", {})), **options})

@@ -63,7 +63,7 @@ class ProductOf(Parameters):
     "Which families a product is to have: what a start needs in place of a class."
     families: tuple # classes, or (class, options of its start)
     columns: tuple
-    __name__ = "Product"
+    __name__, options = "Product", {}
 
     def each(self, data: Data, k: int | None = None): # (class, its data, options)
         for f, c in zip(self.families, self.columns):
