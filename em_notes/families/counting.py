@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import expit, gammaln, logit, softmax, xlog1py, xlogy
 from ..data.checks import by_row, generator, probabilities, simplex, whole
 from ..data.rows import Data, place
-from ..engine.tiles import LOG_ZERO, safe_log, unlog
+from ..engine.tiles import LOG_ZERO, safe_log
 from .base import EPS, Family, Natural, Symbols, Tiled, check_count, kept
 from .priors import PSEUDO, BetaPrior, DirichletPrior, GammaPrior
 from ..protocol import Stats, readonly
@@ -194,7 +194,8 @@ class Poisson(Table):
     def row_stats(self, tile: Data, resp: np.ndarray) -> PoissonStats:
         resp = weigh(tile, resp)
         stats = PoissonStats(observed_counts(tile, resp), resp.T @ masked(tile, tile.x))
-        best = tile.sum(self.row_base(tile)) + float(np.sum(resp * self.changed(stats.mean).by_row(tile)))
+        own = np.where(resp > 0, self.changed(stats.mean).by_row(tile), 0.0)
+        best = tile.sum(self.row_base(tile)) + float(np.sum(resp * own))
         return stats.replaced(log_base=best)
 
     def maximize(self, stats: PoissonStats, prior: GammaPrior | None = None) -> Poisson:
