@@ -148,7 +148,7 @@ def certain(bound: float, form: Form, data: Data) -> float: # -inf where impossi
 # %% ../../nbs/families/base.ipynb #d1424bc7
 TILE = 4096 # rows
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Tiled:
     "The form of any family: its log-probabilities and its statistics, a tile of rows at a time."
     data: Data
@@ -235,7 +235,7 @@ def form(family, data: Data, # checked by `prepared`
     return Tiled(data, log_weights, partial(user_log_prob, family), partial(weighted_stats, family), rounding=float(getattr(family, "rounding", 16 * EPS)))
 
 # %% ../../nbs/families/base.ipynb #8225559a
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Natural:
     "The form of a family that is linear in features: eta . phi, a tile of rows at a time."
     data: Data # rows, centre and scale as the features read them

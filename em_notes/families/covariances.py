@@ -101,8 +101,9 @@ class Covariance:
     def root(self, covs: np.ndarray) -> np.ndarray: return np.asarray(np.sqrt(covs)) # standard deviations
     def covs_of(self, root: np.ndarray) -> np.ndarray: return np.asarray(root * root)
     def flat(self, root: np.ndarray) -> bool: return False # whether columns depend on each other
+    def sound(self, own: np.ndarray, around: np.ndarray, root: np.ndarray) -> bool: return bool((own / around).min() > 1e-18) # at a glance
 
-    def spread(self, weight, count, mean, scatter) -> np.ndarray: # (d,)
+    def spread(self, weight, mean, scatter) -> np.ndarray: # (d,)
         "The variance of every column in all the data, from statistics."
         d, n = mean.shape[1], weight.sum()
         within = self.variances(scatter, d).sum(0) / (d if self.base == "spherical" else 1)
@@ -112,9 +113,10 @@ class Covariance:
     def check_collapse(self, covs: np.ndarray, root: np.ndarray, stats) -> None:
         "Raise `Degenerate` where a covariance has lost its rank beside the spread of all the data."
         own, mean = self.variances(covs, stats.mean.shape[1]), stats.mean
-        around = own.max(0) + (mean.max(0) - mean.min(0)) ** 2 # the spread is no larger
-        if not own.min() > 1e-18 * around.max() and not (own > 1e-18 * around).all():
-            total = np.maximum(self.spread(stats.weight, stats.count, stats.mean, stats.scatter), 1e-290)
+        around = own.max(0) + (mean.max(0) - mean.min(0)) ** 2 + 1e-290 # the spread is no larger
+        if self.sound(own, around, root): return # nearly always
+        if not (own > 1e-18 * around).all():
+            total = np.maximum(self.spread(stats.weight, mean, stats.scatter), 1e-290)
             low = np.argwhere(~(own > 1e-20 * total))
             if low.size:
                 j, c = low[0]
@@ -185,9 +187,11 @@ class Full(Covariance):
         logs = np.log(np.diagonal(root, axis1=-2, axis2=-1)).sum(-1)
         return np.broadcast_to(logs, (k,)) if self.tied else logs
     def matrices(self, covs: np.ndarray, k: int, d: int) -> np.ndarray: return np.broadcast_to(covs, (k, d, d))
-    def flat(self, root: np.ndarray) -> bool:
+    def flat(self, root: np.ndarray) -> bool: return True
+    def sound(self, own: np.ndarray, around: np.ndarray, root: np.ndarray) -> bool:
         # det C <= e times the smallest eigenvalue of correlations C, so a large determinant needs no closer look
-        return not pivots(root).prod(-1).min() > 1e-8
+        left = np.diagonal(root, axis1=-2, axis2=-1) ** 2
+        return bool((left / around).min() > 1e-18 and (left.reshape(own.shape) / own).prod(-1).min() > 1e-8)
 
     def outers(self, u: np.ndarray, c: np.ndarray) -> np.ndarray: # (k, d), (k,) -> like covs
         if self.tied: return (c[:, None] * u).T @ u
