@@ -14,7 +14,7 @@ import numpy as np
 __all__ = ['Update', 'Rule', 'readonly', 'Parameters', 'Stats', 'Degenerate', 'Impossible', 'Lacking', 'need', 'leaves',
            'fingerprint', 'EMState', 'Model', 'Family', 'EStep', 'MStep']
 
-# %% ../nbs/protocol.ipynb #02804f10
+# %% ../nbs/protocol.ipynb #ca413229
 def readonly(a: np.ndarray) -> np.ndarray: # the same array
     "Forbid writing into an array."
     a.flags.writeable = False
@@ -26,19 +26,21 @@ class Parameters:
     def trusted(cls, **values): # every field by name
         "An object from values that are known to be right: nothing is checked or copied."
         new = object.__new__(cls)
-        new.__setstate__(values)
+        for v in values.values():
+            if type(v) is np.ndarray: v.setflags(write=False)
+        new.__dict__.update(values)
         return new
 
     def replaced(self, **values):
         "A copy with some fields changed, unchecked."
-        return type(self).trusted(**{**self.__getstate__(), **values})
+        return type(self).trusted(**{n: self.__dict__[n] for n in self.__dataclass_fields__ if n in self.__dict__} | values)
 
     def __getstate__(self) -> dict: # without what cached properties keep
-        return {f.name: self.__dict__[f.name] for f in fields(self) if f.name in self.__dict__}
+        return {n: self.__dict__[n] for n in self.__dataclass_fields__ if n in self.__dict__}
 
     def __setstate__(self, state: dict) -> None:
         for v in state.values():
-            if isinstance(v, np.ndarray): v.flags.writeable = False
+            if isinstance(v, np.ndarray): v.setflags(write=False)
         self.__dict__.update(state)
 
 # %% ../nbs/protocol.ipynb #2d6b114f

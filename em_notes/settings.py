@@ -13,9 +13,9 @@ from contextvars import ContextVar
 __all__ = ['BACKEND', 'THREADS', 'cores', 'checked_backend', 'checked_threads', 'current_backend', 'current_threads', 'backend',
            'threads']
 
-# %% ../nbs/settings.ipynb #69abd073
-BACKEND: ContextVar = ContextVar("backend", default=None)
-THREADS: ContextVar = ContextVar("threads", default=None)
+# %% ../nbs/settings.ipynb #a6647686
+BACKEND: ContextVar = ContextVar("backend", default=os.environ.get("EM_NOTES_KERNELS") or "numba")
+THREADS: ContextVar = ContextVar("threads", default=os.environ.get("EM_NOTES_THREADS"))
 
 def cores() -> int: # processors this process may run on
     "How many threads make sense."
@@ -38,11 +38,11 @@ def checked_threads(n) -> int:
 
 def current_backend() -> str: # "numba" or "numpy"
     "Which kernels the caller wants."
-    return checked_backend(BACKEND.get() or os.environ.get("EM_NOTES_KERNELS") or "numba")
+    return checked_backend(BACKEND.get())
 
 def current_threads() -> int:
     "How many threads the caller wants."
-    return checked_threads(THREADS.get() or os.environ.get("EM_NOTES_THREADS"))
+    return checked_threads(THREADS.get())
 
 @contextmanager
 def backend(name: str # "numba" or "numpy"

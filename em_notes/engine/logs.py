@@ -15,6 +15,7 @@ LOG_ZERO = -1e200 # stands for log 0: 0 * LOG_ZERO is 0, where 0 * -inf would be
 def safe_log(p: np.ndarray) -> np.ndarray: # log p, LOG_ZERO where p is 0
     "The log of probabilities that may be zero."
     p = np.asarray(p, dtype=float)
+    if p.size and p.min() > 0: return np.log(p)
     return np.where(p > 0, np.log(np.where(p > 0, p, 1.0)), LOG_ZERO)
 
 def unlog(l: np.ndarray) -> np.ndarray: # the same with -inf for what LOG_ZERO stands for

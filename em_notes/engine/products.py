@@ -20,7 +20,8 @@ from .lanes import LOGS, compiled, times_power
 __all__ = ['kernel', 'C', 'LOG2_E', 'ROUND', 'LN2_HIGH', 'LN2_LOW', 'TILE', 'PANEL', 'LINEAR', 'COMPLEMENT', 'NORM', 'NONE',
            'EMPTY', 'wide_lanes', 'exp_coefficients', 'exp', 'scratch', 'load', 'feature_pairs', 'build',
            'leftover_add', 'multiply_add', 'leftover_products', 'add_products', 'exponentiate', 'normalise', 'fill',
-           'total', 'spread_out', 'expanded_tiles', 'expanded_rows', 'symbols_pass', 'fast_em_pass', 'fast_log_joints']
+           'total', 'spread_out', 'expanded_tiles', 'expanded_rows', 'symbols_pass', 'arguments', 'fast_em_pass',
+           'fast_log_joints']
 
 # %% ../../nbs/engine/products.ipynb #98bbf515
 kernel = compiled() # the decorator of most of what follows
@@ -359,10 +360,18 @@ def symbols_pass(data: Data, eta: np.ndarray) -> tuple[np.ndarray, float]:
     r *= count / norm
     return np.column_stack([r.sum(1), r]), float(count @ (top + np.log(norm)))
 
+def arguments(data: Data) -> tuple: # what every pass over these rows takes, made once
+    "Rows, weights, centre and reciprocal scale as the kernels want them."
+    own = data.__dict__.get("_arguments")
+    if own is None:
+        own = fixed(data.x), NONE if data.weights is None else fixed(data.weights), fixed(data.center), fixed(1 / data.scale)
+        data.__dict__["_arguments"] = own
+    return own
+
 def fast_em_pass(data: Data, eta: np.ndarray, kind: str) -> tuple[np.ndarray, float]:
-    "`kernels.em_pass`, compiled."
+    "`tiles.em_pass`, compiled."
     if kind == "onehot": return symbols_pass(data, eta)
-    args = fixed(data.x), NONE if data.weights is None else fixed(data.weights), fixed(data.center), fixed(1 / data.scale), fixed(eta), *feature_pairs(kind, data.d)
+    args = *arguments(data), fixed(eta), *feature_pairs(kind, data.d)
     sums, bounds = sweep(len(data), 4 * eta.size + 64 * len(eta), [eta.shape], lambda own, lo, hi: expanded_rows(*args, *own, EMPTY, lo, hi))
     return sums[0], bounds
 

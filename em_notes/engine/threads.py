@@ -61,7 +61,7 @@ def sweep(n: int, # rows
         raise
     return [s.sum(0) if len(s) > 1 else s[0] for s in sums], float(bounds.sum() if len(bounds) > 1 else bounds[0])
 
-# %% ../../nbs/engine/threads.ipynb #0f122c9b
+# %% ../../nbs/engine/threads.ipynb #a8d2a60a
 def together(tasks: list) -> list: # their results in order
     "Run functions without arguments, side by side where there are threads."
     workers = current_threads()
@@ -84,6 +84,8 @@ def together(tasks: list) -> list: # their results in order
 
 def fixed(a: np.ndarray) -> np.ndarray: # contiguous, read-only
     "One type for what is only read, so that kernels are compiled once."
+    flags = a.flags
+    if flags.c_contiguous and not flags.writeable: return a
     a = np.ascontiguousarray(a).view()
     a.flags.writeable = False
     return a

@@ -4,14 +4,15 @@
 
 # %% ../../nbs/engine/tiles.ipynb #285b21f8
 from __future__ import annotations
+from functools import cache
 import numpy as np
 from ..data.rows import Data, tiles
 from .logs import EXP_MIN, LOG_ZERO, safe_log, softmax, unlog
 from ..settings import current_backend
 
 # %% auto #0
-__all__ = ['WORTH', 'features', 'tile_rows', 'compiled', 'likelihoods', 'scaled', 'weighted_sums', 'log_joints', 'em_pass',
-           'whiten', 'whitened_joints', 'whitened_pass']
+__all__ = ['WORTH', 'features', 'tile_rows', 'load_compiled', 'compiled', 'small_kernels', 'load_small', 'regular', 'likelihoods',
+           'scaled', 'weighted_sums', 'log_joints', 'em_pass', 'whiten', 'whitened_joints', 'whitened_pass']
 
 # %% ../../nbs/engine/tiles.ipynb #b8aa3c91
 def features(kind: str, # which part follows the linear one: "linear" (none), "norm", "square", "outer", "binary"; or "onehot"
@@ -45,22 +46,41 @@ def tile_rows(f: int) -> int: # rows a tile, for f numbers a row
     return int(np.clip(40000 // f, 512, 4096))
 
 # %% ../../nbs/engine/tiles.ipynb #c78a41a2
-def compiled(*arrays) -> object: # the module of compiled kernels, or None for numpy
-    "Which code runs: compiled, unless it is switched off, can't be had, or a parameter is not finite."
-    if current_backend() == "numpy" or not all(np.isfinite(a).all() for a in arrays): return None
+@cache
+def load_compiled() -> object: # the module, or None
+    "The compiled kernels, where numba can be had. Loading them takes longer than importing all the rest, so it waits for the first pass."
     try: from numba import config
     except ImportError: return None
     if config.DISABLE_JIT: return None
     from em_notes.engine import products
     return products
 
+def compiled(*arrays) -> object: # the module of compiled kernels, or None for numpy
+    "Which code runs: compiled, unless it is switched off, can't be had, or a parameter is not finite."
+    if current_backend() == "numpy" or not all(np.isfinite(a).all() for a in arrays): return None
+    return load_compiled()
+
+def small_kernels(d: int) -> object: # columns -> the module of what surrounds the pass of full Gaussians, or None for numpy
+    "The parts of a step that don't grow with the data, compiled where that pays."
+    return load_small() if d <= 16 and compiled() else None
+
+@cache
+def load_small() -> object:
+    from em_notes.engine import small
+    return small
+
 # %% ../../nbs/engine/tiles.ipynb #47d6c1de
+def regular(data: Data) -> bool:
+    "Whether reciprocals of the scales are finite, as the compiled code wants them."
+    if "_regular" not in data.__dict__: data.__dict__["_regular"] = bool(data.scale.min() > 1e-300)
+    return data.__dict__["_regular"]
+
 WORTH = 96 # components times features, below which bounds that tell what to skip cost what they save
 
 def likelihoods(data: Data, eta: np.ndarray, kind: str, out: np.ndarray | None = None # (n, k) memory for the result
                ) -> tuple[np.ndarray, np.ndarray]: # b (n, k), top (n,): b = exp(log-joint - top), a row of zeros where impossible
     "What a chain needs before its pass."
-    if data.scale.min() > 1e-300 and compiled(eta):
+    if regular(data) and compiled(eta):
         from em_notes.engine import emissions
         return emissions.emissions(data, eta, kind, out)
     return scaled(log_joints(data, eta, kind), out)
@@ -78,7 +98,7 @@ def scaled(l: np.ndarray, # (n, k) log-joints
 def weighted_sums(data: Data, resp: np.ndarray, kind: str, size: int # F, the number of features
                  ) -> np.ndarray: # (k, F) sums of resp * phi; resp (n, k) with the weights of the rows
     "What a chain needs after its pass."
-    if data.scale.min() > 1e-300 and compiled():
+    if regular(data) and compiled():
         from em_notes.engine import emissions
         return emissions.moments(data, np.ascontiguousarray(resp), kind, size)
     sums = np.zeros((resp.shape[1], size))
@@ -90,7 +110,7 @@ def log_joints(data: Data, # n rows
                kind: str # which features
               ) -> np.ndarray: # (n, k) eta . phi, LOG_ZERO or less where impossible
     "The log-joint of every row and component."
-    if data.scale.min() > 1e-300 and (fast := compiled(eta)): return fast.fast_log_joints(data, eta, kind)
+    if regular(data) and (fast := compiled(eta)): return fast.fast_log_joints(data, eta, kind)
     out = np.empty((len(data), len(eta)))
     for at, tile in tiles(data, tile_rows(eta.shape[1])):
         out[at] = (eta @ features(kind, tile.x, data.center, data.scale, eta.shape[1])).T
@@ -102,7 +122,7 @@ def em_pass(data: Data, # n rows
             above: tuple | None = None # of full Gaussians: what bounds their log-joints from above, for `skipping`
            ) -> tuple[np.ndarray, float]: # (k, F) sums of resp * phi, and the sum of log normalisers in nats
     "One pass of EM: responsibilities, their moments and the bound, a tile at a time."
-    if data.scale.min() > 1e-300 and (fast := compiled(eta)):
+    if regular(data) and (fast := compiled(eta)):
         if above is not None and len(eta) * data.d >= WORTH:
             from em_notes.engine import skipping
             return skipping.em_pass(data, eta, above)

@@ -11,7 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from ..data.checks import by_row, frozen, generator
 from ..data.rows import Data, take, tiles
-from ..engine.tiles import WORTH, em_pass, features, log_joints, softmax, whitened_joints, whitened_pass
+from ..engine.logs import softmax
+from ..engine.threads import fixed
+from ..engine.tiles import WORTH, em_pass, features, log_joints, small_kernels, whitened_joints, whitened_pass
 from .base import EPS, Family, Natural, certain, check_count, draw, form, kept, scaled
 from .covariances import Covariance, covariance_type, half_of, halves, join, lower, pairs, pivots, unpacked
 from .priors import PSEUDO, NormalInverseWishart
@@ -90,17 +92,22 @@ LOST = 1e-8 # of a square may remain as a scatter; below, the scatter is summed 
 def natural(g: Gaussian, data: Data, log_weights: np.ndarray) -> tuple[np.ndarray, float]: # eta (k, F), at least the size of what cancels
     "Natural parameters of log weight + log density in centred, scaled coordinates."
     t, d = g.type, data.d
+    if t.name == "full" and (fast := small_kernels(d)):
+        eta = np.empty((g.k, 1 + d + t.n_features(d)))
+        size = fast.natural_full(*map(fixed, (g.means, g.root, data.center, data.scale, log_weights)), eta, np.empty((d, d)), np.empty(d))
+        if size <= SAFE: return eta, size
     w, m = g.whitener * data.scale, (g.means - data.center) / data.scale
     y = (w @ m[:, :, None])[:, :, 0] if t.full else w * m # the means in the components' own coordinates, from the centre
     square = (y * y).sum(1)
     eta = np.empty((len(m), 1 + d + (0 if t.tied else t.n_features(d))))
     eta[:, 0] = log_weights + g.log_norm - 0.5 * square
     if t.full:
-        back = np.swapaxes(w, 1, 2)
+        back = w.transpose(0, 2, 1)
+        a = back @ w # the precisions
         eta[:, 1:1 + d] = (back @ y[:, :, None])[:, :, 0]
-        if not t.tied: eta[:, 1 + d:] = t.quadratic(back @ w)
-        spread = (w * w).sum((1, 2)).max() # the sum of squares; the norm itself only where that is too large
-        if spread > SAFE: spread = np.linalg.norm(w, 2, axis=(1, 2)).max() ** 2
+        if not t.tied: eta[:, 1 + d:] = t.quadratic(a)
+        spread = np.vdot(w, w) # of all components together; their largest row sums where that is too large
+        if spread > SAFE: spread = np.abs(a).sum(2).max()
     else:
         a = w * w
         eta[:, 1:1 + d] = w * y
@@ -129,6 +136,10 @@ def unpack(sums: np.ndarray, # (k, F) sums of resp * phi
            data: Data, t: Covariance) -> GaussianStats | None: # None where a scatter would be what rounding has left
     "Weight, mean and scatter from the sums of an expanded pass."
     d, s, weight = data.d, data.scale, sums[:, 0].copy()
+    if t.name == "full" and (fast := small_kernels(d)):
+        mean, scatter, half = np.empty((len(sums), d)), np.empty((len(sums), d, d)), np.empty((len(sums), d, d))
+        if fast.unpack_full(*map(fixed, (sums, data.center, s)), weight, mean, scatter, half, LOST, FLAT):
+            return GaussianStats.trusted(weight=weight, count=weight[:, None], mean=mean, scatter=scatter, covariance=t.name, half=half)
     live = weight > EPS * weight.sum()
     whole = live.all()
     mean = sums[:, 1:1 + d] / (weight if whole else np.where(live, weight, 1.0))[:, None] # centred, scaled
@@ -140,11 +151,11 @@ def unpack(sums: np.ndarray, # (k, F) sums of resp * phi
         scatter[~live] = 0.0
         left, of = left[live], of[live]
     if not (left > LOST * of).all(): return None
-    stats = GaussianStats(weight, weight[:, None], data.center + s * mean, t.stretch(scatter, s), t.name)
-    if not t.full: return stats
-    half = half_of(scatter)
-    if pivots(half if t.tied or whole else half[live]).min() < FLAT: return None
-    return stats.replaced(half=s[:, None] * half)
+    half = half_of(scatter) if t.full else None
+    if t.full:
+        if pivots(half if t.tied or whole else half[live]).min() < FLAT: return None
+        half = s[:, None] * half
+    return GaussianStats.trusted(weight=weight, count=weight[:, None], mean=data.center + s * mean, scatter=t.stretch(scatter, s), covariance=t.name, half=half)
 
 def natural_beside(g: Gaussian, data: Data, log_weights: np.ndarray) -> np.ndarray: # (k, F)
     "Natural parameters for rows of `beside`."
@@ -172,7 +183,7 @@ def unpack_beside(sums: np.ndarray, data: Data, t: Covariance) -> GaussianStats 
     if not (left >= LOST * square)[live].all(): return None
     return GaussianStats(sums[:, 0].copy(), count.copy(), data.center + s * mean, t.stretch(t.pooled(np.maximum(left, 0.0)), s), t.name)
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Expanded(Natural):
     "The natural form of a Gaussian family; where a scatter cancels to nothing, it is summed anew about the new means."
     family: Gaussian | None = None
@@ -223,7 +234,7 @@ def ordered_roots(root: np.ndarray, # (k or 1, d, d) lower
     q, r = np.linalg.qr(np.swapaxes(rows, -1, -2))
     return np.swapaxes(r, -1, -2), q
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Whitened:
     "The form in each component's own coordinates, rows taken by their pattern of missing entries."
     data: Data
@@ -355,7 +366,7 @@ def by_pattern(data: Data) -> Sorted:
         return Sorted(order, np.concatenate([[0], np.cumsum(sizes[rank])]), masks[rank], data.replaced(x=cut(data.x), weights=cut(data.weights), observed=None))
     return kept(data, "sorted by pattern", make)
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class ByPattern(Whitened):
     "The natural form of whole covariances, rows taken by their pattern of missing entries."
     def parts(self, limit: int = 2_000_000) -> Iterator: # numbers held at once
@@ -409,8 +420,17 @@ class ByPattern(Whitened):
                 for i, at, rows in self.pieces(which): out[at] = log_joints(rows, eta[i], "outer")
         return self.unsorted(out)
 
-    def unsorted(self, values: np.ndarray) -> np.ndarray:
-        out = np.empty_like(values)
+    def likelihoods(self, out=None):
+        b, top = np.empty((len(self.data), self.family.k)), np.empty(len(self.data))
+        for which, eta, *_ in self.parts():
+            if self.rare(which):
+                for at, own, phi in self.gathered(which, eta): b[at], top[at] = scaled((eta[own] @ phi[:, :, None])[:, :, 0])
+            else:
+                for i, at, rows in self.pieces(which): b[at], top[at], _ = Natural(rows, eta[i], "outer", None).likelihoods()
+        return self.unsorted(b, out), self.unsorted(top), 0.0
+
+    def unsorted(self, values: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: # back in the order of the data
+        if out is None: out = np.empty_like(values)
         out[by_pattern(self.data).order] = values
         return out
 
@@ -538,6 +558,10 @@ class Gaussian(Family):
     def maximize(self, stats: GaussianStats, prior: NormalInverseWishart | None = None) -> Gaussian:
         "Weighted means and covariances; with a prior, the mode of the posterior; `Degenerate` if there is none."
         t, (k, d) = self.type, stats.mean.shape
+        if prior is None and t.name == "full" and stats.half is not None and (fast := small_kernels(d)):
+            covs, root = np.empty(stats.scatter.shape), np.empty(stats.scatter.shape)
+            if fast.maximum_full(*map(fixed, (stats.weight, stats.mean, stats.scatter, stats.half)), covs, root):
+                return Gaussian.trusted(means=stats.mean, covs=covs, covariance=self.covariance, root=root)
         check_count(stats.weight, prior)
         weight, count, mean = stats.weight, stats.count, stats.mean
         if self.check_prior(prior) is not None:
