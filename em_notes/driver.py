@@ -23,7 +23,7 @@ __all__ = ['EPS', 'prepared', 'named_prior', 'log_prior', 'rounding', 'evaluate'
            'gain_to_come', 'by_gain', 'theta_change', 'by_theta', 'resumed', 'states_of', 'model_of', 'iterate',
            'EMResult', 'one_interrupt', 'rule_of', 'check_limits', 'bar', 'em']
 
-# %% ../nbs/driver.ipynb #fb34751a
+# %% ../nbs/driver.ipynb #b2c5eda4
 def prepared(model, x, weights=None):
     "The model's own form of the data, with their weights; raw x where it has no `prepare`."
     if hasattr(model, "prepare"): return model.prepare(x) if weights is None else model.prepare(x, weights)
@@ -54,7 +54,7 @@ def rounding(theta, data, stats, bound: float) -> float: # nats
     own = getattr(theta, "rounding", None)
     size = len(data) if hasattr(data, "__len__") else 1
     if not math.isfinite(bound): return 0.0
-    least = 16 * EPS * (1 + abs(bound) + size)
+    least = 16 * EPS * (abs(bound) + getattr(data, "mean_weight", 1.0) * (1 + size))
     return least if own is None else least + float(own(data, stats))
 
 def evaluate(theta, data, e_step, prior, memory, t) -> tuple: # stats, bound, memory
