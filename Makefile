@@ -10,7 +10,7 @@ READY  := $(VENV)/.ready
 export NUMBA_CACHE_DIR := $(abspath _build/numba-$(shell cat em_notes/engine/*.py | cksum | cut -d' ' -f1))
 
 .DEFAULT_GOAL := help
-.PHONY: help book lab serve check test coverage bench freeze hooks clean
+.PHONY: help book lab serve check test coverage oldest bench freeze hooks clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,8 +50,14 @@ test: $(READY) ## modules in sync, notebooks with warnings as errors, pytest, ev
 	@$(BIN)/python -m pytest
 
 coverage: $(READY) ## which lines the fast tests reach, with numpy in place of compiled kernels
-	@EM_NOTES_KERNELS=numpy $(BIN)/python -m coverage run -m pytest -q -m "not slow and not browser"
+	@EM_NOTES_KERNELS=numpy $(BIN)/python -m coverage run -m pytest -q -m "not slow and not browser" --ignore tests/site/test_project.py
 	@$(BIN)/python -m coverage report
+
+oldest: ## the fast tests with the oldest versions that settings.ini allows, in an environment of their own
+	@test -x _build/oldest/bin/python || $(PYTHON) -m venv _build/oldest
+	@$(PYTHON) -m tools.oldest > _build/oldest/constraints.txt
+	@_build/oldest/bin/python -m pip install --quiet --disable-pip-version-check --constraint _build/oldest/constraints.txt --editable '.[dev]'
+	@_build/oldest/bin/python -m pytest -q -m "not slow and not browser"
 
 bench: $(READY) ## time ours against its peers
 	@$(BIN)/python -m benchmarks
