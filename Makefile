@@ -57,7 +57,7 @@ oldest: ## the fast tests with the oldest versions that settings.ini allows, in 
 	@test -x _build/oldest/bin/python || $(PYTHON) -m venv _build/oldest
 	@$(PYTHON) -m tools.oldest > _build/oldest/constraints.txt
 	@_build/oldest/bin/python -m pip install --quiet --disable-pip-version-check --constraint _build/oldest/constraints.txt --editable '.[dev]'
-	@_build/oldest/bin/python -m pytest -q -m "not slow and not browser"
+	@_build/oldest/bin/python -m pytest -q -m "not slow and not browser" -W ignore::DeprecationWarning
 
 bench: $(READY) ## time ours against its peers
 	@$(BIN)/python -m benchmarks

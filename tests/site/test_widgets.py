@@ -113,6 +113,7 @@ def test_different_numbers_of_axes():
 
 def test_headless_no_pyplot_no_warning():
     code = ("import warnings; warnings.simplefilter('error')\n"
+            "warnings.filterwarnings('ignore', category=DeprecationWarning, module='matplotlib')\n"  # an old one with new friends
             "from em_notes.widgets import FramePlayer, show\n"
             "FramePlayer(lambda ax, i: ax.plot([i]), 2); import sys\n"
             "assert 'matplotlib.pyplot' not in sys.modules")
