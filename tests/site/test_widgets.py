@@ -113,7 +113,8 @@ def test_different_numbers_of_axes():
 
 def test_headless_no_pyplot_no_warning():
     code = ("import warnings; warnings.simplefilter('error')\n"
-            "warnings.filterwarnings('ignore', category=DeprecationWarning, module='matplotlib')\n"  # an old one with new friends
+            "warnings.simplefilter('ignore', DeprecationWarning)\n"  # other people's, of old versions beside new ones
+            "warnings.filterwarnings('error', module='em_notes')\n"
             "from em_notes.widgets import FramePlayer, show\n"
             "FramePlayer(lambda ax, i: ax.plot([i]), 2); import sys\n"
             "assert 'matplotlib.pyplot' not in sys.modules")
