@@ -7,13 +7,13 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 # numba's cache of a kernel does not see that a kernel of another file changed: a folder for each version of them all.
-export NUMBA_CACHE_DIR := $(abspath _build/numba-$(shell cat em_notes/compiled.py em_notes/lanes.py em_notes/*_kernels.py | cksum | cut -d' ' -f1))
+export NUMBA_CACHE_DIR := $(abspath _build/numba-$(shell cat em_notes/engine/*.py | cksum | cut -d' ' -f1))
 
 .DEFAULT_GOAL := help
-.PHONY: help book lab serve test bench freeze clean
+.PHONY: help book lab serve check test coverage oldest bench freeze hooks clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # One environment for all: made again when the requirements change.
 $(READY): settings.ini setup.py pyproject.toml
@@ -35,6 +35,12 @@ serve: $(READY) ## serve _docs/ on localhost (PORT=8000)
 	@echo "Serving _docs at http://localhost:$(PORT) (stop with Ctrl-C)"
 	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory _docs $(PORT)
 
+check: $(READY) ## before a commit, under a minute: lint, types, modules in sync, layers, the fast tests
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/pyright --pythonpath $(BIN)/python
+	@$(BIN)/python -m tools.sync
+	@$(BIN)/python -m pytest -q -m "not slow and not browser"
+
 test: $(READY) ## modules in sync, notebooks with warnings as errors, pytest, every page in a browser
 	@echo "Comparing the modules with a fresh export of the notebooks"
 	@$(BIN)/python -m tools.sync
@@ -43,11 +49,27 @@ test: $(READY) ## modules in sync, notebooks with warnings as errors, pytest, ev
 	@echo "Running the tests; the pages are rendered first and opened in a browser"
 	@$(BIN)/python -m pytest
 
+coverage: $(READY) ## which lines the fast tests reach, with numpy in place of compiled kernels
+	@EM_NOTES_KERNELS=numpy $(BIN)/python -m coverage run -m pytest -q -m "not slow and not browser" --ignore tests/site/test_project.py
+	@$(BIN)/python -m coverage report
+
+oldest: ## the fast tests with the oldest versions that settings.ini allows, in an environment of their own
+	@test -x _build/oldest/bin/python || $(PYTHON) -m venv _build/oldest
+	@$(PYTHON) -m tools.oldest > _build/oldest/constraints.txt
+	@_build/oldest/bin/python -m pip install --quiet --disable-pip-version-check --constraint _build/oldest/constraints.txt --editable '.[dev]'
+	@_build/oldest/bin/python -m pytest -q -m "not slow and not browser" -W ignore::DeprecationWarning
+
 bench: $(READY) ## time ours against its peers
 	@$(BIN)/python -m benchmarks
 
 freeze: $(READY) ## run the notebooks in place, clean them, write README.md (NB="nbs/a.ipynb ..." for a few, FORCE=1 for all)
 	@$(BIN)/python -m tools.freeze $(if $(FORCE),--force) $(NB)
+
+hooks: $(READY) ## git hooks: clean notebooks and lint before a commit, merge notebooks cell by cell
+	@$(BIN)/pre-commit install
+	@git config --local merge.nbdev-merge.name "notebooks, cell by cell"
+	@git config --local merge.nbdev-merge.driver "$(abspath $(BIN))/nbdev_merge %O %A %B %P"
+	@git config --local diff.nbdev.textconv "$(abspath $(BIN))/python -m tools.source"
 
 clean: ## remove all that was built, but not .venv
 	@rm -rf _docs _proc _build build dist *.egg-info .pytest_cache .hypothesis

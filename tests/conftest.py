@@ -1,4 +1,4 @@
-"""Fixtures for the tests that need a browser: a headless Chromium and the rendered site."""
+"""Which tests are slow, and fixtures for those that need a browser: a headless Chromium and the rendered site."""
 import os
 import shutil
 import subprocess
@@ -12,10 +12,19 @@ ROOT = Path(__file__).resolve().parent.parent
 REQUIRED = bool(os.environ.get("EM_NOTES_REQUIRE_BROWSER"))
 FLAGS = """--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
 --disable-component-update --disable-sync""".split()
+SLOW_FIXTURES = {"site", "lab", "browser"}  # the first of these runs all notebooks
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "browser: needs Chromium; a skip counts as a failure where CI asks for it")
+    config.addinivalue_line("markers", "slow: seconds rather than tenths; `make check` leaves it to `make test`")
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items):
+    for item in items:  # the engine's tests compile kernels of many sizes
+        if item.path.parent.name == "engine" or SLOW_FIXTURES & set(item.fixturenames):
+            item.add_marker("slow")
 
 
 @pytest.hookimpl(wrapper=True)

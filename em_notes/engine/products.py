@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 import numpy as np
-from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 from numpy.polynomial import Chebyshev, Polynomial

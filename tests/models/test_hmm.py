@@ -30,7 +30,7 @@ def model(name, k, d, seed, **kw):
 PRIORS = {"poisson": GammaPrior(2.0, 0.5), "bernoulli": BetaPrior(2.0, 2.0), "categorical": DirichletPrior(1.5)}
 
 @pytest.mark.parametrize("stationary", [False, True])
-@pytest.mark.parametrize("k", [1, 2, 3, 5])
+@pytest.mark.parametrize("k", [1, 2, *(pytest.param(k, marks=pytest.mark.slow) for k in (3, 5))])
 @pytest.mark.parametrize("name", FAMILIES)
 def test_laws(name, k, stationary):
     theta = model(name, k, 2, 3, stationary=stationary)
@@ -145,6 +145,7 @@ def own_emit(e, kind):
     if kind == "categorical": return e.probs
     return np.concatenate([e.means.ravel(), e.covs.ravel()])
 
+@pytest.mark.slow
 @pytest.mark.parametrize("implementation", ["scaling", "log"])
 @pytest.mark.parametrize("kind", ["full", "diag", "tied", "spherical", "poisson", "categorical"])
 def test_equals_hmmlearn_step_by_step(kind, implementation):
@@ -341,7 +342,6 @@ def test_compiled_equals_numpy(name, k):
 
 def test_spread_and_offset_keep_their_digits():
     "Clusters a million away from the origin and ten thousand of their own deviations apart."
-    rng = np.random.default_rng(0)
     for gap, offset in ((10.0, 1e6), (1e4, 0.0), (1e4, 1e6)):
         means = offset + gap * np.array([[0.0, 0], [1, 0], [0, 1]])
         theta = HMM(np.full(3, 1 / 3), np.full((3, 3), 0.1) + 0.7 * np.eye(3), Gaussian(means, np.array([np.eye(2)] * 3)))

@@ -81,6 +81,7 @@ def test_import_is_fast_and_light(tmp_path):
     assert min(seconds for seconds, *_ in runs) < 1
 
 
+@pytest.mark.slow
 def test_wheel_from_sdist_is_complete(tmp_path):
     source = tmp_path / "source"
     ignore = shutil.ignore_patterns(".*", "_build", "_docs", "_proc", "__pycache__", "build", "dist", "*.egg-info")
