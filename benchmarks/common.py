@@ -74,8 +74,8 @@ def machine() -> str:
     for peer in ("scikit-learn", "hmmlearn", "scikit-learn-intelex", "dynamax", "jax", "pomegranate", "torch"):
         try: peers.append(f"{peer} {metadata.version(peer)}")
         except metadata.PackageNotFoundError: pass
-    target = os.environ.get("NUMBA_CPU_NAME")
-    return f"{name}, {cores()} cores; Python {platform.python_version()}, numpy {numpy.__version__}, scipy {scipy.__version__}, numba {numba.__version__}{f" for {target}" if target else ""}, {", ".join(peers)}"
+    target = f" for {os.environ['NUMBA_CPU_NAME']}" if "NUMBA_CPU_NAME" in os.environ else ""
+    return f"{name}, {cores()} cores; Python {platform.python_version()}, numpy {numpy.__version__}, scipy {scipy.__version__}, numba {numba.__version__}{target}, {', '.join(peers)}"
 
 
 def save(name: str, sections: list[tuple[str, str]], titles: list[str]) -> None: # title and Markdown of each; all titles in order
