@@ -16,8 +16,9 @@ from ..engine.tiles import compiled, em_pass, likelihoods, log_joints, scaled, w
 from ..protocol import Degenerate, Parameters
 
 # %% auto #0
-__all__ = ['NEEDED', 'EPS', 'TILE', 'check_family', 'Family', 'prepared', 'view', 'seen', 'kept', 'Form', 'certain', 'Tiled',
-           'user_log_prob', 'read', 'weighted_stats', 'form', 'Natural', 'Symbols', 'draw', 'degenerate', 'check_count']
+__all__ = ['NEEDED', 'EPS', 'SAFE', 'TILE', 'check_family', 'Family', 'prepared', 'view', 'seen', 'kept', 'Form', 'certain',
+           'Tiled', 'user_log_prob', 'read', 'weighted_stats', 'form', 'Natural', 'Symbols', 'draw', 'degenerate',
+           'check_count']
 
 # %% ../../nbs/families/base.ipynb #d8eecd22
 NEEDED = ("k", "log_prob", "stats", "maximize")
@@ -120,11 +121,11 @@ def seen(data: Data) -> np.ndarray | None: # (n,) or None where that are all
     "Which rows have anything in them."
     return None if data.observed is None else data.observed.any(1)
 
-def kept(data: Data, name: str, make: Callable): # what `make()` gave the first time
-    "Something computed once for these very rows. It is dropped with any copy or part of them."
-    cache = data.__dict__
-    if name not in cache: cache[name] = make()
-    return cache[name]
+def kept(data: Data, name: str, make: Callable, key=None): # what `make()` gave the first time
+    "Something computed once for these very rows, and for one `key`. It is dropped with any copy or part of them."
+    own = data.__dict__.get(name)
+    if own is None or own[0] != key: own = data.__dict__[name] = key, make()
+    return own[1]
 
 # %% ../../nbs/families/base.ipynb #ffad6ac2
 class Form(Protocol):
@@ -137,6 +138,7 @@ class Form(Protocol):
     def moments(self, resp: np.ndarray) -> Any: ... # (n, k) responsibilities -> statistics, with the weights of the data
 
 EPS = float(np.finfo(float).eps)
+SAFE = 4096.0 # terms that cancel may be so large: twelve digits are left
 
 def certain(bound: float, form: Form, data: Data) -> float: # -inf where impossible
     "A sum of log normalisers, or -inf if a row of positive weight is impossible, however small its weight."

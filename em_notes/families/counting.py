@@ -10,13 +10,13 @@ from scipy.special import expit, gammaln, logit, softmax, xlog1py, xlogy
 from ..data.checks import by_row, generator, probabilities, simplex, whole
 from ..data.rows import Data, place
 from ..engine.tiles import LOG_ZERO, safe_log
-from .base import EPS, Family, Natural, Symbols, Tiled, check_count, kept
+from .base import EPS, SAFE, Family, Natural, Symbols, Tiled, check_count, kept
 from .priors import PSEUDO, BetaPrior, DirichletPrior, GammaPrior
 from ..protocol import Stats, readonly
 
 # %% auto #0
-__all__ = ['SAFE', 'RECODE', 'deviance', 'stirling', 'saturated', 'CountStats', 'PoissonStats', 'refuse', 'observed_counts',
-           'weigh', 'from_logits', 'Table', 'masked', 'beside', 'origin', 'poisson_reference', 'Poisson', 'Bernoulli',
+__all__ = ['RECODE', 'deviance', 'stirling', 'saturated', 'CountStats', 'PoissonStats', 'refuse', 'observed_counts', 'weigh',
+           'from_logits', 'Table', 'masked', 'beside', 'origin', 'poisson_reference', 'Poisson', 'Bernoulli',
            'holds_text', 'n_symbols', 'Categorical']
 
 # %% ../../nbs/families/counting.ipynb #2feea438
@@ -136,8 +136,6 @@ def beside(data: Data, x: np.ndarray) -> Data: # (n, 2 d), centre 0 and scale 1
     return data.replaced(x=both, observed=None, center=np.zeros(both.shape[1]), scale=np.ones(both.shape[1]))
 
 # %% ../../nbs/families/counting.ipynb #a04b6718
-SAFE = 4096.0 # terms that cancel may be so large: twelve digits are left
-
 def origin(data: Data) -> np.ndarray: # (d,) > 0
     "The column means, 1 where all counts are zero."
     return np.where(data.center > 0, data.center, 1.0)
@@ -178,7 +176,7 @@ class Poisson(Table):
             own = data.replaced(center=shift, scale=np.ones(self.d))
             eta = np.column_stack([log_weights + constant.sum(1), slope])
         else:
-            own = kept(data, f"beside {shift.tobytes()}", lambda: beside(data, data.x - shift))
+            own = kept(data, "beside", lambda: beside(data, data.x - shift), shift.tobytes())
             eta = np.column_stack([log_weights, slope, constant])
         total = kept(data, "Poisson reference", lambda: data.sum(poisson_reference(data)))
         return Natural(own, eta, "linear", lambda sums: self.back(sums, shift, c, total), total, lambda: poisson_reference(data), 8 * EPS * (1 + self.d * size))

@@ -82,7 +82,9 @@ class Covariance:
     def name(self) -> str: return ("tied" if self.full else f"tied_{self.base}") if self.tied else self.base # as the caller writes it
     @property
     def features(self) -> str: return "linear" if self.tied else self.own_features # that the natural form needs
-    full = False
+    full, one_scale = False, False # whether covariances are matrices; whether one variance serves all columns
+    @property
+    def pooled_type(self) -> Covariance: return type(self)(True) # the same, one for all components
 
     def shape(self, k: int, d: int) -> tuple: # of covs
         own = self.block(d)
@@ -106,7 +108,7 @@ class Covariance:
     def spread(self, weight, mean, scatter) -> np.ndarray: # (d,)
         "The variance of every column in all the data, from statistics."
         d, n = mean.shape[1], weight.sum()
-        within = self.variances(scatter, d).sum(0) / (d if self.base == "spherical" else 1)
+        within = self.variances(scatter, d).sum(0) / self.columns_each(d)
         middle = weight @ mean / n
         return (within + weight @ (mean - middle) ** 2) / n
 
@@ -140,11 +142,23 @@ class Covariance:
         except ValueError:
             raise ValueError(f"scatter of NormalInverseWishart must be a number{f' or have shape {want}' if want else ''} for covariance={self.name!r}, got shape {given.shape}") from None
 
+    def outers(self, u: np.ndarray, c: np.ndarray) -> np.ndarray: # (k, d), (k,) or (k, d) -> like covs
+        return self.pooled(self.gather((c if c.ndim > 1 else c[:, None]) * u * u))
+    def divisor(self, weight: np.ndarray, count: np.ndarray, d: int) -> np.ndarray: # like covs
+        return self.pooled(self.gather(np.broadcast_to(count, (len(count), d))))
+    def trace(self, root: np.ndarray, scatter: np.ndarray, half=None) -> float:
+        "The sum over the components of trace(cov^-1 scatter)."
+        return float(np.sum(scatter / root ** 2))
+
     def wishart(self, scatter: np.ndarray, df: float, root: np.ndarray) -> float: # nats
         "The log-density of the variances: each inverse gamma, with one half of `df` and of `scatter`."
         each = 0.5 * df * np.log(scatter) - 0.5 * df * np.log(2) - multigammaln(df / 2, 1) - (df + 2) * np.log(root)
         return float(np.sum(each - 0.5 * scatter / root ** 2))
     def size(self, d: int) -> int: return 1 # of the blocks that the prior sees as matrices
+    def columns_each(self, d: int) -> int: return 1 # that share a variance
+    def gather(self, squares: np.ndarray) -> np.ndarray: return squares # (..., d) by column -> as the type keeps them
+    def from_variances(self, v: np.ndarray) -> np.ndarray: return v # (d,) -> one block of covs
+    def marginal(self, root: np.ndarray, columns) -> np.ndarray: return root[..., columns] # the root of some columns
     def to_vector(self, root: np.ndarray) -> np.ndarray: return np.log(root).ravel() # log standard deviations
     def from_vector(self, v: np.ndarray, root: np.ndarray) -> np.ndarray: return np.exp(v).reshape(root.shape) # a root like `root`
 
@@ -211,6 +225,8 @@ class Full(Covariance):
     def second(self, m: np.ndarray) -> np.ndarray: return m # (d, d) second moment of all rows, as the type keeps it
 
     def size(self, d: int) -> int: return d
+    def from_variances(self, v: np.ndarray) -> np.ndarray: return np.diag(v)
+    def marginal(self, root: np.ndarray, columns) -> np.ndarray: return lower(np.swapaxes(root[..., columns, :], -1, -2))
     def scatter_of(self, prior, k: int, d: int) -> np.ndarray:
         given = np.asarray(prior.scatter, dtype=float)
         if given.ndim == 0: given = given * np.eye(d)
@@ -249,10 +265,6 @@ class Diag(Covariance):
     def whitener(self, root: np.ndarray, k: int, d: int) -> np.ndarray: return np.broadcast_to(1 / root, (k, d)) # reciprocal sds
     def log_dets(self, root: np.ndarray, k: int, d: int) -> np.ndarray: return np.broadcast_to(np.log(root).sum(-1), (k,))
     def matrices(self, covs: np.ndarray, k: int, d: int) -> np.ndarray: return np.broadcast_to(covs[..., None] * np.eye(d), (k, d, d))
-    def outers(self, u: np.ndarray, c: np.ndarray) -> np.ndarray: # (k, d), (k,) or (k, d) -> like covs
-        return self.pooled((c if c.ndim > 1 else c[:, None]) * u * u)
-    def divisor(self, weight: np.ndarray, count: np.ndarray, d: int) -> np.ndarray: return self.pooled(np.broadcast_to(count, (len(count), d)))
-    def trace(self, root: np.ndarray, scatter: np.ndarray, half=None) -> float: return float(np.sum(scatter / root ** 2))
     def quadratic(self, a: np.ndarray) -> np.ndarray: return -0.5 * a
     def squares(self, sums: np.ndarray, d: int) -> np.ndarray: return sums
     def stretch(self, scatter: np.ndarray, s: np.ndarray) -> np.ndarray: return scatter * (s * s)
@@ -261,17 +273,17 @@ class Diag(Covariance):
 @dataclass(frozen=True)
 class Spherical(Covariance):
     "One variance for all columns; roots are standard deviations."
-    base, own_features = "spherical", "norm"
+    base, own_features, one_scale = "spherical", "norm", True
+    def columns_each(self, d: int) -> int: return d
+    def gather(self, squares: np.ndarray) -> np.ndarray: return squares.sum(-1)
+    def from_variances(self, v: np.ndarray) -> np.ndarray: return np.mean(v)
+    def marginal(self, root: np.ndarray, columns) -> np.ndarray: return root
     def n_features(self, d: int) -> int: return 1
     def block(self, d: int) -> tuple: return ()
     def n_parameters(self, k: int, d: int) -> int: return 1 if self.tied else k
     def whitener(self, root: np.ndarray, k: int, d: int) -> np.ndarray: return np.broadcast_to((1 / root)[..., None], (k, d)) # reciprocal sds
     def log_dets(self, root: np.ndarray, k: int, d: int) -> np.ndarray: return np.broadcast_to(d * np.log(root), (k,))
     def matrices(self, covs: np.ndarray, k: int, d: int) -> np.ndarray: return np.broadcast_to(covs[..., None, None] * np.eye(d), (k, d, d))
-    def outers(self, u: np.ndarray, c: np.ndarray) -> np.ndarray: # (k, d), (k,) or (k, d) -> like covs
-        return self.pooled(((c if c.ndim > 1 else c[:, None]) * u * u).sum(1))
-    def divisor(self, weight: np.ndarray, count: np.ndarray, d: int) -> np.ndarray: return self.pooled(np.broadcast_to(count, (len(count), d)).sum(1))
-    def trace(self, root: np.ndarray, scatter: np.ndarray, half=None) -> float: return float(np.sum(scatter / root ** 2))
     def quadratic(self, a: np.ndarray) -> np.ndarray: return -0.5 * a[:, :1]
     def squares(self, sums: np.ndarray, d: int) -> np.ndarray: return sums[:, 0]
     def stretch(self, scatter: np.ndarray, s: np.ndarray) -> np.ndarray: return scatter * s[0] ** 2

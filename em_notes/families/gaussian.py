@@ -14,13 +14,13 @@ from ..data.rows import Data, take, tiles
 from ..engine.logs import softmax
 from ..engine.threads import fixed
 from ..engine.tiles import WORTH, em_pass, features, log_joints, small_kernels, whitened_joints, whitened_pass
-from .base import EPS, Family, Natural, certain, check_count, draw, form, kept, scaled
+from .base import EPS, SAFE, Family, Natural, certain, check_count, draw, form, kept, scaled
 from .covariances import Covariance, covariance_type, half_of, halves, join, lower, pairs, pivots, unpacked
 from .priors import PSEUDO, NormalInverseWishart
 from ..protocol import Stats, readonly
 
 # %% auto #0
-__all__ = ['FLAT', 'LOG_2PI', 'SAFE', 'LOST', 'GaussianStats', 'moments', 'rows_half', 'natural', 'one_scale', 'place_error',
+__all__ = ['FLAT', 'LOG_2PI', 'LOST', 'GaussianStats', 'moments', 'rows_half', 'natural', 'one_scale', 'place_error',
            'second_moment', 'unpack', 'natural_beside', 'beside', 'unpack_beside', 'Expanded', 'careful', 'Pattern',
            'patterns_of', 'ordered_roots', 'Whitened', 'Sorted', 'by_pattern', 'ByPattern', 'Gaussian']
 
@@ -65,8 +65,7 @@ def moments(data: Data, resp: np.ndarray, t: Covariance) -> GaussianStats: # res
     def about(j): # the scatter of component j
         u = data.x - mean[j] if on is None else np.where(on, data.x - mean[j], 0.0)
         if t.full: return (r[:, j, None] * u).T @ u
-        own = r[:, j] @ (u * u)
-        return own.sum() if t.base == "spherical" else own
+        return t.gather(r[:, j] @ (u * u))
     parts = map(about, range(len(weight)))
     stats = GaussianStats(weight, count, mean, np.asarray(sum(parts)) if t.tied else np.array(list(parts)), t.name)
     if not t.full: return stats
@@ -86,7 +85,6 @@ def rows_half(data: Data, r: np.ndarray, mean: np.ndarray, t: Covariance) -> np.
 
 # %% ../../nbs/families/gaussian.ipynb #49c91c7f
 LOG_2PI = float(np.log(2 * np.pi))
-SAFE = 4096.0 # terms that cancel may be so large: twelve digits are left
 LOST = 1e-8 # of a square may remain as a scatter; below, the scatter is summed anew
 
 def natural(g: Gaussian, data: Data, log_weights: np.ndarray) -> tuple[np.ndarray, float]: # eta (k, F), at least the size of what cancels
@@ -167,9 +165,7 @@ def natural_beside(g: Gaussian, data: Data, log_weights: np.ndarray) -> np.ndarr
 def beside(data: Data, t: Covariance) -> Data: # diag and spherical
     "Rows of what is observed: z, its squares, and 1 or 0 for whether it is there; a missing entry counts with zeros."
     z = np.where(data.observed, (data.x - data.center) / data.scale, 0.0)
-    square = z * z
-    if t.base == "spherical": square = square.sum(1, keepdims=True)
-    x = readonly(np.concatenate([z, square, data.observed], 1))
+    x = readonly(np.concatenate([z, t.gather(z * z).reshape(len(z), -1), data.observed], 1))
     return data.replaced(x=x, observed=None, center=np.zeros(x.shape[1]), scale=np.ones(x.shape[1]))
 
 def unpack_beside(sums: np.ndarray, data: Data, t: Covariance) -> GaussianStats | None: # None where a scatter would be what rounding has left
@@ -178,8 +174,7 @@ def unpack_beside(sums: np.ndarray, data: Data, t: Covariance) -> GaussianStats 
     count = sums[:, -d:]
     mean = np.divide(sums[:, 1:1 + d], count, out=np.zeros(count.shape), where=count > 0)
     square = t.squares(sums[:, 1 + d:-d], d)
-    away = (count * mean * mean) if t.base == "diag" else (count * mean * mean).sum(1)
-    left, live = square - away, sums[:, 0] > EPS * sums[:, 0].sum()
+    left, live = square - t.gather(count * mean * mean), sums[:, 0] > EPS * sums[:, 0].sum()
     if not (left >= LOST * square)[live].all(): return None
     return GaussianStats(sums[:, 0].copy(), count.copy(), data.center + s * mean, t.stretch(t.pooled(np.maximum(left, 0.0)), s), t.name)
 
@@ -337,8 +332,7 @@ class Whitened:
         if (self.data.observed is None or not t.full) and not (left >= LOST * of)[live].all(): return None
         if not t.full:
             sd = 1 / g.whitener
-            scatter = sd ** 2 * np.maximum(left, 0)
-            if t.base == "spherical": scatter = scatter.sum(1)
+            scatter = t.gather(sd ** 2 * np.maximum(left, 0))
             return GaussianStats(weight, counts[:, :1] if self.data.observed is None else counts, g.means + sd * e, t.pooled(scatter), t.name)
         about = t.pooled(second - weight[:, None, None] * e[:, :, None] * e[:, None, :])
         inner = half_of(about)
@@ -523,7 +517,7 @@ class Gaussian(Family):
         "The natural form where it keeps the digits, else the whitening one."
         t, offset = self.type, 0.0
         if data.observed is None:
-            own = one_scale(data) if t.base == "spherical" else data
+            own = one_scale(data) if t.one_scale else data
             eta, size = natural(self, own, log_weights)
             if size <= SAFE:
                 rounding = 4 * EPS * (self.d + size) + place_error(own, size ** 0.5)
@@ -537,7 +531,7 @@ class Gaussian(Family):
             if size <= SAFE:
                 rounding = 4 * EPS * (self.d + size) + place_error(data, size ** 0.5)
                 if t.full: return ByPattern(data, self, log_weights, rounding)
-                own = one_scale(data) if t.base == "spherical" else data
+                own = one_scale(data) if t.one_scale else data
                 return Expanded(kept(own, "beside", lambda: beside(own, t)), natural_beside(self, own, log_weights), "linear", lambda sums: unpack_beside(sums, own, t),
                                 rounding=rounding, family=self, rows=own)
         bad = np.abs(self.whitener) @ np.abs(np.broadcast_to(self.root, self.whitener.shape)) if t.full else np.ones((1, 1, 1))
@@ -567,7 +561,7 @@ class Gaussian(Family):
         if self.check_prior(prior) is not None:
             stats = stats + self.pseudo(prior)
             blocks = (k if t.tied else 1) * (prior.kappa > 0) # means that share a covariance, each with its own factor of the prior
-            more = prior.df + 1 + t.size(d) + blocks * (d if t.base == "spherical" else 1)
+            more = prior.df + 1 + t.size(d) + blocks * t.columns_each(d)
             n = t.divisor(weight, count, d) + more
         else: n = t.divisor(weight, count, d)
         if not count.all(): # nothing observed of a column: it stays as it was
@@ -679,9 +673,7 @@ class Gaussian(Family):
         "The family of some of the columns."
         c = self.columns(columns)
         means = np.ascontiguousarray(self.means[:, c])
-        if self.type.full: return self.with_root(means, lower(np.swapaxes(self.root[..., c, :], -1, -2)))
-        root = self.root if self.type.base == "spherical" else self.root[..., c]
-        return self.with_root(means, root)
+        return self.with_root(means, self.type.marginal(self.root, c))
 
     def conditional(self, columns, values) -> tuple[Gaussian, np.ndarray]: # numbers of columns and what is in them -> the family of the others, (k,) log-density of the values
         "The family of the other columns given values of some, and how likely every component finds these values, in nats."
@@ -691,7 +683,7 @@ class Gaussian(Family):
         values = frozen(np.atleast_1d(values), "values", (len(c),), "one for each of columns")
         log_prob = self.marginal(c).log_prob(values[None])[0]
         if not self.type.full:
-            return self.with_root(np.ascontiguousarray(self.means[:, rest]), self.root if self.type.base == "spherical" else self.root[..., rest]), log_prob
+            return self.with_root(np.ascontiguousarray(self.means[:, rest]), self.type.marginal(self.root, rest)), log_prob
         root = self.root[None] if self.type.tied else self.root
         l = lower(np.swapaxes(root[:, np.concatenate([c, rest])], -1, -2))
         o = len(c)
@@ -703,8 +695,8 @@ class Gaussian(Family):
     def start(cls, data: Data, resp: np.ndarray, covariance: str = "full", prior: NormalInverseWishart | None = None) -> Gaussian: # resp (n, k), without the weights
         "The means of clusters, and for all of them the covariance within clusters; with missing entries, its diagonal."
         t, k = covariance_type(covariance), resp.shape[1]
-        shared = covariance_type("tied" if t.full else f"tied_{t.base}")
-        first = cls(np.tile(data.center, (k, 1)), shared.covs_of(np.eye(data.d) * data.scale if t.full else data.scale if t.base == "diag" else np.sqrt(np.mean(data.scale ** 2))), shared.name)
+        shared = t.pooled_type
+        first = cls(np.tile(data.center, (k, 1)), shared.from_variances(data.scale ** 2), shared.name)
         if data.observed is None: stats = moments(data, resp, shared)
         elif not t.full: stats = form(first, data).moments(resp)
         else:
@@ -727,8 +719,7 @@ class Gaussian(Family):
     def weak_prior(cls, data: Data, k: int, covariance: str = "full") -> NormalInverseWishart:
         "Fraley and Raftery's: kappa .01, df d + 2, scatter that of all rows divided by k^(2 / d)."
         t, d = covariance_type(covariance), data.d
-        if not t.full: scatter = data.scale ** 2 if t.base == "diag" else np.mean(data.scale ** 2)
-        elif data.observed is not None: scatter = np.diag(data.scale ** 2)
+        if not t.full or data.observed is not None: scatter = t.from_variances(data.scale ** 2)
         else:
             c = kept(data, "second moment", lambda: second_moment(data)) / data.total
             np.fill_diagonal(c, 1.0) # a constant column counts as one of variance 1
