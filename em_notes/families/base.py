@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 import numpy as np
+from ..book.exponential_families import draw
 from ..data.checks import generator
 from ..data.rows import Data, as_data, take, tiles
 from ..engine.logs import LOG_ZERO, softmax, unlog
@@ -17,7 +18,7 @@ from ..protocol import Degenerate, Parameters
 
 # %% auto #0
 __all__ = ['NEEDED', 'EPS', 'SAFE', 'TILE', 'check_family', 'Family', 'prepared', 'view', 'seen', 'kept', 'Form', 'certain',
-           'Tiled', 'user_log_prob', 'read', 'weighted_stats', 'form', 'Natural', 'Symbols', 'draw', 'degenerate',
+           'Tiled', 'user_log_prob', 'read', 'weighted_stats', 'form', 'Natural', 'Symbols', 'degenerate',
            'check_count']
 
 # %% ../../nbs/families/base.ipynb #d8eecd22
@@ -286,11 +287,6 @@ class Symbols(Natural):
         return self.back(np.concatenate([totals.sum(1, keepdims=True), totals], 1))
 
 # %% ../../nbs/families/base.ipynb #92ec4b45
-def draw(p: np.ndarray, rng: np.random.Generator) -> np.ndarray: # (n, v) -> (n,) one index a row
-    "Draw an index from each row of probabilities."
-    cum = np.cumsum(p, 1)
-    return np.minimum((rng.random((len(p), 1)) * cum[:, -1:] > cum).sum(1), p.shape[1] - 1)
-
 def degenerate(message: str, component: int | None = None, at=None) -> Degenerate:
     "The error, with the component that it is about and its place as attributes."
     e = Degenerate(message)

@@ -6,7 +6,8 @@
 from __future__ import annotations
 from dataclasses import dataclass, field
 import numpy as np
-from scipy.special import expit, gammaln, logit, softmax, xlog1py, xlogy
+from scipy.special import expit, logit, xlog1py, xlogy
+from ..book.exponential_families import deviance, from_logits, stirling
 from ..data.checks import by_row, generator, probabilities, simplex, whole
 from ..data.rows import Data, place
 from ..engine.tiles import LOG_ZERO, safe_log
@@ -15,36 +16,10 @@ from .priors import PSEUDO, BetaPrior, DirichletPrior, GammaPrior
 from ..protocol import Stats, readonly
 
 # %% auto #0
-__all__ = ['RECODE', 'deviance', 'stirling', 'saturated', 'CountStats', 'PoissonStats', 'refuse', 'observed_counts', 'weigh',
-           'from_logits', 'Table', 'masked', 'beside', 'origin', 'poisson_reference', 'Poisson', 'Bernoulli',
-           'holds_text', 'n_symbols', 'Categorical']
+__all__ = ['RECODE', 'saturated', 'CountStats', 'PoissonStats', 'refuse', 'observed_counts', 'weigh', 'Table', 'masked', 'beside',
+           'origin', 'poisson_reference', 'Poisson', 'Bernoulli', 'holds_text', 'n_symbols', 'Categorical']
 
 # %% ../../nbs/families/counting.ipynb #2feea438
-def deviance(x: np.ndarray, # counts, or means of them, >= 0
-             r: np.ndarray # rates, >= 0
-            ) -> np.ndarray: # >= 0, inf where x > 0 and r = 0
-    "Formula (C.1): x log(x / r) - x + r in nats, to the last digits."
-    x, r = np.broadcast_arrays(np.asarray(x, dtype=float), np.asarray(r, dtype=float))
-    total = x + r
-    v = np.divide(x - r, total, out=np.zeros(total.shape), where=total > 0)
-    square, power = v * v, 2 * x * v
-    near = (x - r) * v
-    for j in range(3, 19, 2):
-        power = power * square
-        near = near + power / j
-    with np.errstate(divide="ignore", invalid="ignore"): # a rate of zero; a quotient beyond the numbers
-        far = np.where(x > 0, x * (np.log(np.where(x > 0, x, 1.0)) - np.log(r)), 0.0) - (x - r)
-    return np.where(np.abs(v) < 0.1, near, far)
-
-def stirling(x: np.ndarray) -> np.ndarray: # x >= 0
-    "log x! - (x log x - x + log(2 pi x) / 2), the remainder of Stirling's formula; 0 at 0."
-    big = np.maximum(x, 16.0)
-    q = 1 / (big * big)
-    series = (1 / 12 - q * (1 / 360 - q * (1 / 1260 - q * (1 / 1680 - q / 1188)))) / big
-    small = np.clip(x, 1.0, 16.0)
-    exact = gammaln(small + 1) - (small * np.log(small) - small + 0.5 * np.log(2 * np.pi * small))
-    return np.where(x > 16, series, np.where(x > 0, exact, 0.0))
-
 def saturated(x: np.ndarray) -> np.ndarray: # whole numbers >= 0
     "log p(x | rate x) in nats: the most that any rate can give."
     return np.where(x > 0, -0.5 * np.log(2 * np.pi * np.maximum(x, 1.0)) - stirling(x), 0.0)
@@ -87,10 +62,6 @@ def observed_counts(data: Data, resp: np.ndarray) -> np.ndarray: # (k, 1) or (k,
 
 def weigh(data: Data, resp: np.ndarray) -> np.ndarray: # (n, k) times the weights of the rows
     return resp if data.weights is None else resp * data.weights[:, None]
-
-def from_logits(v: np.ndarray) -> np.ndarray: # (..., k - 1) -> (..., k)
-    "Probability vectors from logits against the last entry."
-    return softmax(np.concatenate([v, np.zeros((*v.shape[:-1], 1))], -1), axis=-1)
 
 class Table(Family):
     "Base of families whose parameters are one table, its columns independent given the component."

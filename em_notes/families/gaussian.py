@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 import numpy as np
+from ..book.exponential_families import draw
 from ..data.checks import by_row, frozen, generator
 from ..data.rows import Data, take, tiles
 from ..engine.logs import softmax
 from ..engine.threads import fixed
 from ..engine.tiles import WORTH, em_pass, features, log_joints, small_kernels, whitened_joints, whitened_pass
-from .base import EPS, SAFE, Family, Natural, certain, check_count, draw, form, kept, scaled
+from .base import EPS, SAFE, Family, Natural, certain, check_count, form, kept, scaled
 from .covariances import Covariance, covariance_type, half_of, halves, join, lower, pairs, pivots, unpacked
 from .priors import PSEUDO, NormalInverseWishart
 from ..protocol import Stats, readonly
@@ -602,7 +603,9 @@ class Gaussian(Family):
         t, (k, d) = self.type, self.means.shape
         own = t.wishart(t.scatter_of(prior, k, d), prior.df, self.root)
         if prior.kappa == 0: return own
-        pull = t.trace(self.root, t.outers(self.means - prior.means((k, d)), np.full(k, prior.kappa)), None)
+        u = self.means - prior.means((k, d))
+        y = (self.whitener @ u[:, :, None])[:, :, 0] if t.full else self.whitener * u
+        pull = prior.kappa * float(np.sum(y * y))
         return own + float(self.log_norm.sum()) + 0.5 * k * d * np.log(prior.kappa) - 0.5 * pull
 
     def conditional_entropy(self, data: Data, resp: np.ndarray) -> float: # nats

@@ -7,7 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 import numpy as np
-from scipy.special import betaln, gammaln, xlog1py, xlogy
+from scipy.special import gammaln, xlogy
+from ..book.exponential_families import beta_log_prob, gamma_log_prob
 from ..data.checks import frozen
 from ..data.rows import Data
 from ..protocol import Degenerate, Parameters
@@ -60,8 +61,8 @@ class GammaPrior(Parameters):
     def log_prob(self, r: np.ndarray) -> float: # (k, d) rates; nats, summed
         "The log-density at the rates; what is zero for certain has none."
         a, b = self.tables(r.shape)
-        each = a * np.log(b) - gammaln(a) + xlogy(a - 1, r) - b * r
-        return float(np.where(structural(r == 0, a), 0.0, each).sum())
+        zero = structural(r == 0, a)
+        return float(np.where(zero, 0.0, gamma_log_prob(np.where(zero, 1.0, r), a, b)).sum())
 
     def mode(self, more_shape: np.ndarray, more_rate: np.ndarray, old: np.ndarray) -> np.ndarray: # all (k, d); old: the rates before
         "The most probable rates after statistics; zeros of `old` stay where nothing speaks against them."
@@ -85,8 +86,8 @@ class BetaPrior(Parameters):
     def log_prob(self, p: np.ndarray) -> float: # (k, d); nats, summed
         "The log-density at the probabilities; what is 0 or 1 for certain has none."
         a, b = self.tables(p.shape)
-        each = xlogy(a - 1, p) + xlog1py(b - 1, -p) - betaln(a, b)
-        return float(np.where(structural(p == 0, a) | structural(p == 1, b), 0.0, each).sum())
+        edge = structural(p == 0, a) | structural(p == 1, b)
+        return float(np.where(edge, 0.0, beta_log_prob(np.where(edge, 0.5, p), a, b)).sum())
 
     def mode(self, yes: np.ndarray, no: np.ndarray, old: np.ndarray) -> np.ndarray: # all (k, d)
         "The most probable probabilities after counts of yes and no; one without counts stays as it was."

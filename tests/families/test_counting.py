@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from em_notes import settings
 from em_notes.families.base import Natural, Tiled, form, prepared, read
-from em_notes.families.counting import Bernoulli, Categorical, Poisson, deviance, saturated
+from em_notes.book.exponential_families import deviance
+from em_notes.families.counting import Bernoulli, Categorical, Poisson, saturated
 from em_notes.families.exponential import Exponential
 from em_notes.families.priors import BetaPrior, DirichletPrior, GammaPrior, weak
 from em_notes.protocol import Degenerate
@@ -60,6 +61,22 @@ def test_responsibilities_of_large_counts(rates, kind):
         want = [float(Decimal(v) * (Decimal(rates[0]) / Decimal(rates[1])).ln() - Decimal(rates[0]) + Decimal(rates[1])) for v in x]
     l = f.log_joints()
     np.testing.assert_allclose(l[:, 0] - l[:, 1], want, rtol=1e-11, atol=1e-11)
+
+
+def test_large_counts_with_gaps():
+    "Rates too far apart for the linear form, entries missing: what is there is taken row by row."
+    rng = np.random.default_rng(6)
+    p = Poisson([[3.0, 1e9], [1e9, 5.0]])
+    x = p.sample(rng.integers(2, size=40), rng)
+    gone = rng.uniform(size=x.shape) < 0.3
+    f = form(p, p.prepare(np.where(gone, np.nan, x), missing="nan"), np.log([0.5, 0.5]))
+    assert isinstance(f, Tiled)
+    each = saturated(x)[:, None] - deviance(x[:, None], p.rates)
+    np.testing.assert_allclose(f.log_joints(), np.log(0.5) + np.where(gone[:, None], 0, each).sum(2), rtol=1e-13)
+    counts, stats, bound = f.em_pass()
+    entropy = gone.all(1).sum() * np.log(2)  # the label is certain but for rows with nothing in them
+    assert gone.all(1).any() and np.isclose(p.expected_loglik(stats) + counts @ np.log([0.5, 0.5]) + entropy, bound, rtol=1e-9)
+    np.testing.assert_allclose(p.maximize(stats).rates, stats.total / stats.count)
 
 
 def test_impossible_rows_of_small_weight():
