@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 from .chain_kernels import fixed, together
 from .compiled import (PANEL, TILE, add_products, build, exp, exponentiate, feature_pairs,
-                               fill, kernel)
+                               fill)
 from .compiled import load as load_tile, multiply_add, scratch, total
 from .kernels import EXP_MIN, LOG_ZERO
 from .lanes import (LOGS, above, compiled, group_largest, larger, largest, load, load_part,
@@ -29,7 +29,7 @@ def turn(source, out, n, k): # out[t, j] = source[j, t] for j < n, t < k
                        turned(rows(source, (j, t), n - j, k - t, EIGHT)))
 
 # %% ../nbs/emission_kernels.ipynb #888a4a87
-@kernel
+@compiled(allocates=True)
 def likelihood_rows(x, center, inverse, eta, left, right, b, top, first, last):
     k, n_features = eta.shape[0], eta.shape[1] - 1
     panel = min(n_features, PANEL)
@@ -51,7 +51,7 @@ def likelihood_rows(x, center, inverse, eta, left, right, b, top, first, last):
                 top[a + t] = 0.0
                 for j in range(k): b[a + t, j] = 0.0
 
-@kernel
+@compiled(allocates=True)
 def moment_rows(x, center, inverse, gamma, left, right, sums, first, last):
     k, n_features = gamma.shape[1], sums.shape[1] - 1
     panel = min(n_features, PANEL)

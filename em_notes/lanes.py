@@ -27,6 +27,11 @@ FAST = *LOGS, "ninf", "reassoc", "arcp" # numbers are finite: sums may be reorde
 def compiled(flags=FAST, inline=False, allocates=False): # a decorator
     "`numba.njit` that releases the lock and caches on disk, or compiles afresh if it cannot write."
     def wrap(f):
+        counts = lambda g: getattr(g, "targetoptions", {"_nrt": False}).get("_nrt", True)
+        makers = [g for g in f.__code__.co_names if counts(f.__globals__.get(g))]
+        if makers and not allocates:
+            raise TypeError(f"{f.__name__} calls {makers[0]}, which makes arrays, and would never "
+                            "give their memory back; write compiled(allocates=True)")
         options = dict(nogil=True, fastmath=set(flags), forceinline=inline, _nrt=allocates,
                        cache=f.__module__ != "__main__")
         try: return njit(f, **options)
