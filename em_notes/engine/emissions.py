@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 from .threads import fixed, together
 from .products import (PANEL, TILE, add_products, build, exp, exponentiate, feature_pairs,
-                               fill, kernel)
+                               fill)
 from .products import load as load_tile, multiply_add, scratch, total
 from .logs import EXP_MIN, LOG_ZERO
 from .lanes import (LOGS, above, compiled, group_largest, larger, largest, load, load_part,
@@ -15,21 +15,24 @@ from .lanes import (LOGS, above, compiled, group_largest, larger, largest, load,
                             turned, width)
 
 # %% auto #0
-__all__ = ['EIGHT', 'turn', 'likelihood_rows', 'moment_rows', 'symbol_rows', 'symbol_sums', 'exp_or_zero', 'scale_rows',
+__all__ = ['FOUR', 'EIGHT', 'turn', 'likelihood_rows', 'moment_rows', 'symbol_rows', 'symbol_sums', 'exp_or_zero', 'scale_rows',
            'scale_groups', 'blocks', 'emissions', 'scaled_likelihoods', 'moments']
 
 # %% ../../nbs/engine/emissions.ipynb #a1e437a6
-EIGHT = (0.0,) * 8 # a square has so many rows and lanes
+FOUR, EIGHT = (0.0,) * 4, (0.0,) * 8
 
 @compiled()
 def turn(source, out, n, k): # out[t, j] = source[j, t] for j < n, t < k
-    for j in range(0, n, 8):
-        for t in range(0, k, 8):
-            store_rows(out, (t, j), k - t, n - j,
-                       turned(rows(source, (j, t), n - j, k - t, EIGHT)))
+    whole_n, whole_k = n // 4 * 4, k // 4 * 4
+    for j in range(0, whole_n, 4):
+        for t in range(0, whole_k, 4): store_rows(out, (t, j), turned(rows(source, (j, t), FOUR)))
+        for i in range(j, j + 4):
+            for t in range(whole_k, k): out[t, i] = source[i, t]
+    for t in range(k):
+        for j in range(whole_n, n): out[t, j] = source[j, t]
 
 # %% ../../nbs/engine/emissions.ipynb #888a4a87
-@kernel
+@compiled(allocates=True)
 def likelihood_rows(x, center, inverse, eta, left, right, b, top, first, last):
     k, n_features = eta.shape[0], eta.shape[1] - 1
     panel = min(n_features, PANEL)
@@ -51,7 +54,7 @@ def likelihood_rows(x, center, inverse, eta, left, right, b, top, first, last):
                 top[a + t] = 0.0
                 for j in range(k): b[a + t, j] = 0.0
 
-@kernel
+@compiled(allocates=True)
 def moment_rows(x, center, inverse, gamma, left, right, sums, first, last):
     k, n_features = gamma.shape[1], sums.shape[1] - 1
     panel = min(n_features, PANEL)

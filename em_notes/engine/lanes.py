@@ -13,11 +13,11 @@ from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
 # %% auto #0
-__all__ = ['LOGS', 'FAST', 'plus', 'times', 'larger', 'total', 'largest', 'HAS_FLUSH', 'FLUSH', 'WIDEST', 'compiled', 'Lanes',
-           'LanesModel', 'vector', 'width', 'place', 'picked', 'spread', 'load', 'store', 'load_row', 'store_row',
-           'below', 'call', 'masked_load', 'masked_store', 'load_part', 'store_part', 'padded', 'lane_by_lane',
+__all__ = ['LOGS', 'FAST', 'NUMBER', 'plus', 'times', 'larger', 'total', 'largest', 'HAS_FLUSH', 'FLUSH', 'WIDEST', 'compiled',
+           'Lanes', 'LanesModel', 'vector', 'width', 'place', 'picked', 'spread', 'load', 'store', 'load_row',
+           'store_row', 'call', 'digit', 'at_most', 'numbers', 'load_part', 'store_part', 'padded', 'lane_by_lane',
            'largest_of', 'add_lanes', 'multiply_lanes', 'every', 'reduction', 'first_equal', 'times_power', 'above',
-           'group_largest', 'one_of_each', 'inside', 'rows', 'store_rows', 'in_pairs', 'through', 'add_outer', 'turned',
+           'group_largest', 'one_of_each', 'places', 'rows', 'store_rows', 'in_pairs', 'through', 'add_outer', 'turned',
            'best_through', 'flush', 'unflush', 'column']
 
 # %% ../../nbs/engine/lanes.ipynb #e15e06c6
@@ -27,6 +27,11 @@ FAST = *LOGS, "ninf", "reassoc", "arcp" # numbers are finite: sums may be reorde
 def compiled(flags=FAST, inline=False, allocates=False): # a decorator
     "`numba.njit` that releases the lock and caches on disk, or compiles afresh if it cannot write."
     def wrap(f):
+        counts = lambda g: getattr(g, "targetoptions", {"_nrt": False}).get("_nrt", True)
+        makers = [g for g in f.__code__.co_names if counts(f.__globals__.get(g))]
+        if makers and not allocates:
+            raise TypeError(f"{f.__name__} calls {makers[0]}, which makes arrays, and would never "
+                            "give their memory back; write compiled(allocates=True)")
         options = dict(nogil=True, fastmath=set(flags), forceinline=inline, _nrt=allocates,
                        cache=f.__module__ != "__main__")
         try: return njit(f, **options)
@@ -45,14 +50,15 @@ class LanesModel(models.PrimitiveModel):
     "How the compiler holds `Lanes`: as one of its own vectors."
     def __init__(self, manager, lanes): super().__init__(manager, lanes, vector(lanes.n))
 
-def vector(n: int, element=ir.DoubleType()): return ir.VectorType(element, n)
+NUMBER = ir.DoubleType()
+def vector(n: int, element=NUMBER): return ir.VectorType(element, n)
 
 def width(like) -> int: # of a tuple, or of its type
     "The lanes that hold so many numbers."
     return 1 << (len(like) - 1).bit_length()
 
 # %% ../../nbs/engine/lanes.ipynb #0279879c
-def place(context, builder, signature, args, n, element=ir.DoubleType()): # a pointer to m[at]
+def place(context, builder, signature, args, n, element=NUMBER): # a pointer to m[at]
     m, at = args[:2]
     at = [context.cast(builder, i, signature.args[1].dtype, types.intp)
           for i in cgutils.unpack_tuple(builder, at)]
@@ -106,40 +112,63 @@ def store_row(typing, m, at, v, like):
     return types.none(m, at, v, like), code
 
 # %% ../../nbs/engine/lanes.ipynb #9535facc
-def below(context, builder, n, kind, lanes): # which lanes have a number below n
-    n = context.cast(builder, n, kind, types.intp)
-    numbers = ir.Constant(vector(lanes, n.type), list(range(lanes)))
-    return builder.icmp_signed("<", numbers, spread(builder, n, lanes))
-
 def call(builder, name, result, args, fastmath=()): # one of the compiler's own functions
     f = cgutils.get_or_insert_function(
         builder.module, ir.FunctionType(result, [a.type for a in args]), name)
     return builder.call(f, args, fastmath=fastmath)
 
-def masked_load(builder, p, mask): # lanes where the mask is set, zeros elsewhere
-    v = vector(mask.type.count)
-    return call(builder, f"llvm.masked.load.v{v.count}f64.p0", v,
-                [p, ir.IntType(32)(8), mask, ir.Constant(v, [0.0] * v.count)])
+def digit(builder, n, half): # whether n has this binary digit
+    return builder.trunc(builder.lshr(n, n.type(half.bit_length() - 1)), ir.IntType(1))
 
-def masked_store(builder, v, p, mask):
-    call(builder, f"llvm.masked.store.v{v.type.count}f64.p0", ir.VoidType(),
-         [v, p, ir.IntType(32)(8), mask])
+def at_most(context, builder, n, kind, lanes, whole, part): # whole() or part(n), n < lanes
+    n = context.cast(builder, n, kind, types.intp)
+    with builder.if_else(builder.icmp_signed(">=", n, n.type(lanes))) as (yes, no):
+        with yes: whole()
+        with no: part(n)
+
+def numbers(builder, p, i, n): # a pointer to the n numbers from the i-th behind p on
+    p = builder.gep(builder.bitcast(p, NUMBER.as_pointer()), [i])
+    return builder.bitcast(p, vector(n).as_pointer())
 
 @intrinsic
 def load_part(typing, m, at, n, like):
     "m[at], ..., n numbers and then zeros."
     lanes = width(like)
     def code(context, builder, signature, args):
-        return masked_load(builder, place(context, builder, signature, args, lanes),
-                           below(context, builder, args[2], n, lanes))
+        p = place(context, builder, signature, args, lanes)
+        out = cgutils.alloca_once(builder, vector(lanes))
+        def part(n):
+            v, half = ir.Constant(vector(1), [0.0]), 1
+            while half < lanes: # v holds the last n % half numbers
+                both = cgutils.alloca_once_value(builder, picked(builder, v, range(2 * half)))
+                with builder.if_then(digit(builder, n, half)):
+                    at = builder.and_(n, n.type(-2 * half))
+                    more = builder.load(numbers(builder, p, at, half), align=8)
+                    order = ir.Constant(vector(2 * half, ir.IntType(32)), list(range(2 * half)))
+                    builder.store(builder.shuffle_vector(more, v, order), both)
+                v, half = builder.load(both), 2 * half
+            builder.store(v, out)
+        at_most(context, builder, args[2], signature.args[2], lanes,
+                lambda: builder.store(builder.load(p, align=8), out), part)
+        return builder.load(out)
     return Lanes(lanes)(m, at, n, like), code
 
 @intrinsic
 def store_part(typing, m, at, v, n):
     "m[at], ... = the first n lanes of v"
     def code(context, builder, signature, args):
-        masked_store(builder, args[2], place(context, builder, signature, args, v.n),
-                     below(context, builder, args[3], n, v.n))
+        p = place(context, builder, signature, args, v.n)
+        def part(n):
+            left, half = args[2], v.n // 2
+            while half: # the first n % (2 half) lanes are left to do
+                low, high = (picked(builder, left, range(i, i + half)) for i in (0, half))
+                yes = digit(builder, n, half)
+                with builder.if_then(yes):
+                    at = builder.and_(n, n.type(-2 * half))
+                    builder.store(low, numbers(builder, p, at, half), align=8)
+                left, half = builder.select(yes, high, low), half // 2
+        at_most(context, builder, args[3], signature.args[3], v.n,
+                lambda: builder.store(args[2], p, align=8), part)
         return context.get_dummy_value()
     return types.none(m, at, v, n), code
 
@@ -199,8 +228,8 @@ def reduction(name, *start, flags): # an intrinsic
     @intrinsic
     def apply(typing, v):
         def code(context, builder, signature, args):
-            first = [ir.DoubleType()(x) for x in start]
-            return call(builder, f"llvm.vector.reduce.{name}.v{v.n}f64", ir.DoubleType(),
+            first = [NUMBER(x) for x in start]
+            return call(builder, f"llvm.vector.reduce.{name}.v{v.n}f64", NUMBER,
                         [*first, args[0]], flags)
         return types.float64(v), code
     return apply
@@ -260,37 +289,30 @@ def one_of_each(typing, v, like):
     return Lanes(v.n // len(like))(v, like), code
 
 # %% ../../nbs/engine/lanes.ipynb #26b0185e
-def inside(context, builder, signature, args, count, lanes):
-    # of count rows from m[at] on: pointers, and which lanes r rows and n columns have
-    (i, j), columns = (cgutils.unpack_tuple(builder, args[1]),
-                       below(context, builder, args[3], signature.args[3], lanes))
-    r = context.cast(builder, args[2], signature.args[2], types.intp)
-    for q in range(count):
+def places(context, builder, signature, args, table): # pointers to the rows from m[at] on
+    i, j = cgutils.unpack_tuple(builder, args[1])
+    for q in range(table.count):
         here = context.make_tuple(
             builder, signature.args[1], [builder.add(i, ir.Constant(i.type, q)), j])
-        there = builder.icmp_signed("<", ir.IntType(64)(q), r)
-        mask = builder.select(there, columns, ir.Constant(columns.type, [0] * lanes))
-        yield place(context, builder, signature, [args[0], here], lanes), mask
+        yield place(context, builder, signature, [args[0], here], table.dtype.n)
 
 @intrinsic
-def rows(typing, m, at, r, n, like):
-    "As many rows from m[at] on as `like` has numbers; zeros beyond r rows and n columns."
+def rows(typing, m, at, like):
+    "As many rows from m[at] on as `like` has numbers."
     table = types.UniTuple(Lanes(width(like)), len(like))
     def code(context, builder, signature, args):
-        each = inside(context, builder, signature, args, table.count, table.dtype.n)
-        return context.make_tuple(
-            builder, table, [masked_load(builder, p, mask) for p, mask in each])
-    return table(m, at, r, n, like), code
+        each = places(context, builder, signature, args, table)
+        return context.make_tuple(builder, table, [builder.load(p, align=8) for p in each])
+    return table(m, at, like), code
 
 @intrinsic
-def store_rows(typing, m, at, r, n, table):
-    "m[at], ... = the first r rows and n columns of the table."
+def store_rows(typing, m, at, table):
+    "m[at], ... = the rows of the table"
     def code(context, builder, signature, args):
-        each = inside(context, builder, signature, args, table.count, table.dtype.n)
-        for v, (p, mask) in zip(cgutils.unpack_tuple(builder, args[4]), each):
-            masked_store(builder, v, p, mask)
+        each = places(context, builder, signature, args, table)
+        for v, p in zip(cgutils.unpack_tuple(builder, args[2]), each): builder.store(v, p, align=8)
         return context.get_dummy_value()
-    return types.none(m, at, r, n, table), code
+    return types.none(m, at, table), code
 
 def in_pairs(combine, terms): # a tree: the fewest steps that wait for each other
     while len(terms) > 1:

@@ -33,7 +33,7 @@ def small_smooth(initial, trans, back, b,
                  gamma, counts, like): # tables padded, counts zero; like: k numbers
     n, k = len(b), len(like)
     h = (n + 1) // 2
-    trans, back = rows(trans, (0, 0), k, k, like), rows(back, (0, 0), k, k, like)
+    trans, back = rows(trans, (0, 0), like), rows(back, (0, 0), like)
     a, w = load(initial, (0, 0), like) * load_row(b, (0, 0), like), load_row(b, (n - 1, 0), like)
     s = total(a)
     low, product, loglik, r, q = s, max(s, TINY), 0.0, 1 / max(s, TINY), 1.0
@@ -57,7 +57,7 @@ def small_smooth(initial, trans, back, b,
             if t & 3 == 1:
                 s = total(w)
                 low, q = min(low, s), 1 / max(s, TINY)
-    left = right = rows(counts, (0, 0), k, k, like)
+    left = right = rows(counts, (0, 0), like)
     for t in range(h, 2 * h): # they have met: each goes on through what the other has left behind
         if t < n:
             now, r = (r, 1.0) if t & 3 == 1 else (1.0, r)

@@ -20,9 +20,9 @@ FEW = 16 # states whose choices are kept
 @compiled(LOGS)
 def small_viterbi(initial, trans, back, loglik, codes, path, like):
     # tables of logs, padded with -inf; codes (n, k) bytes; path (n,) filled
-    n, k, lanes = len(loglik), len(like), trans.shape[1] # the columns behind hold -inf
+    n = len(loglik)
     h = (n + 1) // 2
-    trans, back = rows(trans, (0, 0), k, lanes, like), rows(back, (0, 0), k, lanes, like)
+    trans, back = rows(trans, (0, 0), like), rows(back, (0, 0), like)
     a, e = (load(initial, (0, 0), like) + load_row(loglik, (0, 0), like),
             load_row(loglik, (n - 1, 0), like))
     # codes[t]: where the best path into each state at t comes from,

@@ -253,16 +253,12 @@ def add_products(s, f0, r, phi, m):
 def exponentiate(l, top, norm, m):
     "l becomes exp(l - top) with top[t] = max_k l[k, t], and norm[t] its sum over k."
     wide_lanes()
-    K, k, l0 = len(l), 1, l[0]
-    for t in range(m): top[t], norm[t] = l0[t], 0.0
-    while k + 3 <= K:
+    K, first = len(l), (len(l) - 1) % 3 + 1
+    l0, l1, l2 = l[0], l[first // 2], l[first - 1] # what threes leave over
+    for t in range(m): top[t], norm[t] = max(max(l0[t], l1[t]), l2[t]), 0.0
+    for k in range(first, K, 3):
         l0, l1, l2 = l[k], l[k + 1], l[k + 2]
         for t in range(m): top[t] = max(max(top[t], l0[t]), max(l1[t], l2[t]))
-        k += 3
-    while k < K:
-        l0 = l[k]
-        for t in range(m): top[t] = max(top[t], l0[t])
-        k += 1
     for k in range(K):
         l0 = l[k]
         for t in range(m):
