@@ -7,17 +7,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 import inspect
+from typing import Any, NamedTuple
 import numpy as np
 from .data.checks import generator, whole
 from .data.rows import Data, take
-from .driver import EMResult, em, log_prior
-from .families.base import read
-from .families.priors import weak
-from .protocol import Degenerate, Impossible, readonly
+from .driver import EMResult, em, log_prior, prepared
+from .protocol import Degenerate, Impossible, Parameters, readonly
+from .steps import maximum
 
 # %% auto #0
-__all__ = ['subset', 'seeds', 'clusters', 'space', 'responsibilities', 'around_labels', 'short_runs', 'start_size', 'start',
-           'Ends', 'BestOf', 'best_of']
+__all__ = ['FAILS', 'OF_EM', 'subset', 'seeds', 'clusters', 'space', 'responsibilities', 'around_labels', 'Climber', 'ranked',
+           'climb', 'short_runs', 'start_size', 'maker', 'start', 'Ends', 'BestOf', 'best_of']
 
 # %% ../nbs/starts.ipynb #ab74aed6
 def subset(z: np.ndarray, # (n, d) rows in coordinates where distances make sense, centred
@@ -111,31 +111,73 @@ def around_labels(z, w, k, rng, labels) -> np.ndarray: # (n, k)
     return resp
 
 # %% ../nbs/starts.ipynb #fe94d3c2
-def short_runs(candidates: Iterable[Callable], # () -> (theta, its data): the subset it was made from
-               data, # all the data, prepared
+FAILS = Degenerate, Impossible, ArithmeticError # of a run; other errors are the caller's
+
+class Climber(NamedTuple):
+    "A candidate on its way."
+    run: EMResult
+    bound: float # on all the data, in nats
+    own: Any # the data it climbs: all, or a part
+
+    def above(self, other: Climber) -> bool: # by more than rounding
+        return self.bound - other.bound > 1e-9 * abs(self.bound) + self.run.rounding
+
+def ranked(climbers: list[Climber]) -> list[Climber]: # best first
+    "The order of their bounds; equals stay in the order in which they came."
+    rest, order = list(climbers), []
+    while rest:
+        top = max(rest, key=lambda c: c.bound)
+        order.append(next(c for c in rest if not top.above(c)))
+        rest.remove(order[-1])
+    return order
+
+def climb(run, own, data, steps: int, prior, m_step: Callable) -> Climber:
+    "Some steps of EM on a candidate's own rows, then a look at all the data."
+    run = em(run, own, prior=prior, m_step=m_step, tol=0, max_iter=steps)
+    if run.reason == "interrupted": raise KeyboardInterrupt
+    return Climber(run, run.bound if own is data else run.theta.expected_stats(data)[1] + log_prior(run.theta, prior), own)
+
+def short_runs(candidates: Iterable[Callable], # () -> (theta, its data): all the data, or a part of them with weights
+               data, # all the data
                prior=None, # hyperparameters
-               steps: int = 10 # of EM for each
+               steps: int = 10, # of EM, for those that go on
+               m_step: Callable = maximum # for these steps, e.g. one that holds what is given
               ): # the most promising theta
     "The likeliest, on all the data, of several short runs; an error only where every candidate has one."
-    best, top, slack, failed = None, -np.inf, 0.0, None
-    for make in candidates:
-        try:
-            theta, own = make()
-            theta = em(theta, own, prior=prior, tol=0, max_iter=steps).theta
-            stats, bound = theta.expected_stats(data)
-            bound += log_prior(theta, prior)
-        except (Degenerate, Impossible, ArithmeticError) as e:
-            failed = e
-            continue
-        noise = 1e-9 * abs(bound)
-        if best is None or bound > top + max(noise, slack): best, top, slack = theta, bound, noise
-    if best is None: raise failed
-    return best
+    field, arrived, failed, everything = [], [], None, None
+    try:
+        for make in candidates:
+            try:
+                theta, part = make()
+                if everything is None: everything = prepared(theta, data)
+                own = everything if part is data else prepared(theta, part)
+                field.append(climb(theta, own, everything, -(-steps // 3), prior, m_step))
+            except FAILS as e: failed = e
+        left, seen = -(-len(field) // 3), []
+        for c in ranked(field):
+            if left == 0: break
+            if any(c.own is s.own and not s.above(c) for s in seen): continue
+            seen.append(c)
+            try: arrived.append(climb(c.run, c.own, everything, steps - -(-steps // 3), prior, m_step))
+            except FAILS as e: failed = e
+            else: left -= 1
+    except KeyboardInterrupt as stop:
+        if best := ranked(arrived) or ranked(field): stop.theta = best[0].run.theta # nothing is lost
+        raise
+    if not arrived: raise failed
+    return ranked(arrived)[0].run.theta
 
 # %% ../nbs/starts.ipynb #b3045cda
 def start_size(k: int, d: int) -> int: # rows
     "How many rows a start looks at: enough for each parameter."
     return max(10_000, 50 * k * (d + 1))
+
+def maker(family) -> Callable: # (data, resp, **options) -> a member of the family
+    "How clusters become components of this family, or a ValueError where it doesn't say."
+    make = getattr(family, "start", None)
+    if make is not None: return make
+    name = getattr(family, "__name__", type(family).__name__)
+    raise ValueError(f"family must be a class with start(data, resp, **options), which {name} has not; give it one, or begin from parameters of your own")
 
 def start(build: Callable, # (shares (k,), family) -> model
           family, # a class with `start(data, resp, **options)`
@@ -145,17 +187,15 @@ def start(build: Callable, # (shares (k,), family) -> model
           family_prior=None, # the part of it that is the family's
           rng=0, # seed or Generator
           n_starts: int = 8, # random starts
+          m_step: Callable = maximum, # for the short runs
           **options # for the family, e.g. covariance="diag"
          ): # a model
     "A start for EM: the best of several short runs from clusters."
     k, n_starts, rng = whole(k, "k", 1, "it is the number of components"), whole(n_starts, "n_starts"), generator(rng)
     used = len(data) if data.weights is None else int(np.count_nonzero(data.weights))
     if k > used: raise ValueError(f"k must be at most the number of rows, {used}, got {k}; use fewer components")
-    make = getattr(family, "start", None)
-    if make is None:
-        name = getattr(family, "__name__", type(family).__name__)
-        raise ValueError(f"family must be a class with start(data, resp, **options), which {name} has not; give it one, or begin from parameters of your own")
-    z, w = space(family, data), np.ones(len(data)) if data.weights is None else data.weights
+    make, z = maker(family), space(family, data)
+    w = np.ones(len(data)) if data.weights is None else data.weights
     size = start_size(k, z.shape[1])
     if family_prior is not None and "prior" in inspect.signature(make).parameters: options = {**options, "prior": family_prior}
     def candidate():
@@ -164,59 +204,67 @@ def start(build: Callable, # (shares (k,), family) -> model
             rows, own = subset(z, w, size, rng)
             part = take(data, rows).replaced(weights=readonly(own))
         resp = responsibilities(z[rows], own, k, rng, part.labels)
-        return build(np.full(k, 1 / k), make(part, resp, **options)), part # equal shares: a seed that is an outlier then looks around
-    return short_runs([candidate] * n_starts, data, prior)
+        return build(np.full(k, 1 / k), make(part, resp, **options)), part
+    return short_runs([candidate] * n_starts, data, prior, m_step=m_step)
 
 # %% ../nbs/starts.ipynb #b67e20fd
-@dataclass(frozen=True, eq=False)
-class Ends:
+@dataclass(frozen=True, eq=False, repr=False)
+class Ends(Parameters):
     "Where the runs of `best_of` ended."
     bounds: np.ndarray # (n_starts,) nats, nan where a run failed
     n_iter: np.ndarray # (n_starts,) steps
     reasons: tuple # why each run stopped, or what went wrong
+    unit: float = 1.0 # what one observation weighs
 
     @property
-    def n_best(self) -> int: # how many reached the best
+    def n_best(self) -> int: # how many reached the best, to a thousandth of a nat
         top = np.nanmax(self.bounds)
-        return int((self.bounds >= top - 1e-3 - 1e-7 * abs(top)).sum())
+        return int((self.bounds >= top - 1e-3 * self.unit - 1e-8 * abs(top)).sum())
 
     def __repr__(self) -> str:
-        rows = [f"{b:14.4f} {n:6d}  {r[:80]}" for b, n, r in sorted(zip(self.bounds, self.n_iter, self.reasons), key=lambda row: -np.nan_to_num(row[0], nan=-np.inf))]
+        order = np.argsort(-np.nan_to_num(self.bounds, nan=-np.inf), kind="stable")
+        rows = [f"{self.bounds[i]:14.4f} {self.n_iter[i]:6d}  {self.reasons[i][:80]}" for i in order]
         return "\n".join([f"{'bound':>14} {'steps':>6}  reason", *rows, f"{self.n_best} of {len(rows)} starts reached the best"])
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class BestOf(EMResult):
     "The best of several runs, and where all of them ended."
     table: Ends | None = None
 
     def __repr__(self) -> str: return f"{super().__repr__()}\n{self.table!r}"
 
+OF_EM = tuple(name for name, p in inspect.signature(em).parameters.items() if p.kind == p.KEYWORD_ONLY and name not in ("weights", "prior"))
+
 def best_of(model, # a class with `start(x, k, ..., rng=, n_starts=)`
-            x, # its data
+            x, # its data, raw or prepared
             k: int, # components or states
             *args, # more for `start`, e.g. a family
             n_starts: int = 10, # full runs
             rng=0, # seed or Generator
             prior=None, # hyperparameters, or "weak"
-            e_step: Callable | None = None, tol: float = 1e-6, max_iter: int = 10_000, # for `em`
-            **options # for `start`
+            **options # for `start`, e.g. weights= or labels=, and for `em`, e.g. tol= or e_step=
            ) -> BestOf:
-    "EM from several starts, each to its end: the best result, with a table of all."
+    "EM from several starts, each to its end: the best result, with a table of all. Ctrl-C returns what there is."
     n_starts, rng = whole(n_starts, "n_starts"), generator(rng)
-    steps = {} if e_step is None else {"e_step": e_step}
-    runs, rows, failed = [], [], None
-    for _ in range(n_starts):
-        try:
-            theta = model.start(x, k, *args, rng=rng, n_starts=1, prior=prior, **options)
-            run = em(theta, x, weights=options.get("weights"), prior=prior, tol=tol, max_iter=max_iter, **steps)
-            runs.append(run)
-            rows.append((run.bound, run.n_iter, run.reason))
-        except (Degenerate, Impossible, ArithmeticError) as e:
-            failed = e
-            rows.append((np.nan, 0, f"{type(e).__name__}: {e}"))
+    if getattr(model, "start", None) is None: raise ValueError(f"model must be a class with start(x, k), e.g. GMM, got {model!r}")
+    steps = {name: options.pop(name) for name in OF_EM if name in options}
+    about = {name: options[name] for name in ("weights", "labels", "states") if options.get(name) is not None} # the data
+    data, runs, rows, failed = None, [], [], None
+    try:
+        for _ in range(n_starts):
+            try:
+                theta = model.start(x, k, *args, rng=rng, n_starts=1, prior=prior, **options)
+                if data is None: data = theta.prepare(x, **about)
+                run = em(theta, data, prior=prior, **steps)
+                runs.append(Climber(run, run.bound, data))
+                rows.append((run.bound, run.n_iter, run.reason))
+                if run.reason == "interrupted": break
+            except FAILS as e:
+                failed = e
+                rows.append((np.nan, 0, f"{type(e).__name__}: {e}"))
+    except KeyboardInterrupt:
+        if not runs: raise
     if not runs: raise failed
     bounds, n_iter, reasons = zip(*rows)
-    best = runs[0]
-    for run in runs[1:]:
-        if run.bound > best.bound + 1e-9 * abs(best.bound): best = run # of equals the first
-    return BestOf.trusted(**{**best.__getstate__(), "table": Ends(np.array(bounds), np.array(n_iter), reasons)})
+    table = Ends.trusted(bounds=np.array(bounds), n_iter=np.array(n_iter), reasons=reasons, unit=float(getattr(data, "mean_weight", 1.0)))
+    return BestOf.trusted(**ranked(runs)[0].run.__getstate__(), table=table)
