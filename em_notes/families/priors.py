@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 import numpy as np
 from scipy.special import gammaln, xlogy
-from ..book.exponential_families import beta_log_prob, gamma_log_prob
+from ..book.exponential_families import beta_log_prob, deviance, gamma_log_prob, stirling
 from ..data.checks import frozen
 from ..data.rows import Data
 from ..protocol import Degenerate, Parameters
@@ -62,7 +62,10 @@ class GammaPrior(Parameters):
         "The log-density at the rates; what is zero for certain has none."
         a, b = self.tables(r.shape)
         zero = structural(r == 0, a)
-        return float(np.where(zero, 0.0, gamma_log_prob(np.where(zero, 1.0, r), a, b)).sum())
+        r, c = np.where(zero, 1.0, r), np.maximum(a - 1, 1.0)
+        # b times the probability of a - 1 under a Poisson rate b r, in one piece: for large a the usual terms cancel
+        whole = np.log(b) - 0.5 * np.log(2 * np.pi * c) - stirling(c) - deviance(c, b * r)
+        return float(np.where(zero, 0.0, np.where(a >= 2, whole, gamma_log_prob(r, a, b))).sum())
 
     def mode(self, more_shape: np.ndarray, more_rate: np.ndarray, old: np.ndarray) -> np.ndarray: # all (k, d); old: the rates before
         "The most probable rates after statistics; zeros of `old` stay where nothing speaks against them."
