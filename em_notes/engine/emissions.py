@@ -6,17 +6,15 @@
 from __future__ import annotations
 import numpy as np
 from .threads import fixed, together
-from .products import (PANEL, TILE, add_products, build, exp, exponentiate, feature_pairs,
+from .products import (PANEL, TILE, add_products, arguments, build, exponentiate, feature_pairs,
                                fill)
 from .products import load as load_tile, multiply_add, scratch, total
-from .logs import EXP_MIN, LOG_ZERO
-from .lanes import (LOGS, above, compiled, group_largest, larger, largest, load, load_part,
-                            one_of_each, padded, rows, store, store_part, store_rows,
-                            turned, width)
+from .logs import LOG_ZERO
+from .lanes import compiled, load, load_part, padded, rows, store, store_part, store_rows, turned, width
 
 # %% auto #0
-__all__ = ['FOUR', 'EIGHT', 'turn', 'likelihood_rows', 'moment_rows', 'symbol_rows', 'symbol_sums', 'exp_or_zero', 'scale_rows',
-           'scale_groups', 'blocks', 'emissions', 'scaled_likelihoods', 'moments']
+__all__ = ['FOUR', 'EIGHT', 'turn', 'likelihood_rows', 'moment_rows', 'symbol_rows', 'symbol_sums', 'blocks', 'emissions',
+           'moments']
 
 # %% ../../nbs/engine/emissions.ipynb #a1e437a6
 FOUR, EIGHT = (0.0,) * 4, (0.0,) * 8
@@ -87,40 +85,6 @@ def symbol_sums(x, gamma, sums, first, last, like): # sums (v, lanes)
             store(sums, (s, j),
                   load(sums, (s, j), like) + load_part(gamma, (t, j), k - j, like))
 
-# %% ../../nbs/engine/emissions.ipynb #b589547c
-@compiled(LOGS, inline=True)
-def exp_or_zero(x):
-    # whatever exp made of a number out of its range is dropped
-    return above(x, EXP_MIN, exp(x))
-
-@compiled(LOGS)
-def scale_rows(loglik, b, top, first, last, behind, like):
-    # behind (1, lanes): -inf in the lanes behind the last piece of a row
-    k, end = loglik.shape[1], (loglik.shape[1] - 1) // len(like) * len(like)
-    for t in range(first, last):
-        v = load_part(loglik, (t, end), k - end, like) + load(behind, (0, 0), like)
-        for j in range(0, end, len(like)): v = larger(v, load(loglik, (t, j), like))
-        s = largest(v)
-        s = s if s > -np.inf else 0.0
-        top[t] = s
-        for j in range(0, end, len(like)):
-            store(b, (t, j), exp_or_zero(load(loglik, (t, j), like) + -s))
-        store_part(b, (t, end), exp_or_zero(load_part(loglik, (t, end), k - end, like) + -s),
-                   k - end)
-
-# %% ../../nbs/engine/emissions.ipynb #7d11da9d
-@compiled(LOGS)
-def scale_groups(loglik, b, top, first, last, like, eight): # loglik, b (1, n k); k divides 8
-    k = len(like)
-    each = 8 // k
-    for t in range(first, last, each):
-        n = min(8, (last - t) * k)
-        v = load_part(loglik, (0, t * k), n, eight)
-        s = group_largest(v, like)
-        s = above(s, -np.inf, s)
-        store_part(top, (t,), one_of_each(s, like), last - t)
-        store_part(b, (0, t * k), exp_or_zero(v + s * -1.0), n)
-
 # %% ../../nbs/engine/emissions.ipynb #503dcf40
 def blocks(n: int, # rows
            least: int = 8192, # rows a block
@@ -150,27 +114,10 @@ def emissions(data, # checked rows
         tasks = [lambda a=a, z=z: symbol_rows(data.x, table, tops, b, top, a, z, like)
                  for a, z in blocks(n)]
     else:
-        own = fixed(data.center), fixed(1 / data.scale), fixed(eta), *feature_pairs(kind, data.d)
-        tasks = [lambda a=a, z=z: likelihood_rows(data.x, *own, b, top, a, z) for a, z in blocks(n)]
+        x, _, *frame = arguments(data)
+        own = *frame, fixed(eta), *feature_pairs(kind, data.d)
+        tasks = [lambda a=a, z=z: likelihood_rows(x, *own, b, top, a, z) for a, z in blocks(n)]
     together(tasks)
-    return b, top
-
-def scaled_likelihoods(loglik: np.ndarray, # (n, k)
-                       out: np.ndarray | None = None # (n, k) memory for the result
-                      ) -> tuple[np.ndarray, np.ndarray]: # (n, k) exp(loglik - top), (n,) top
-    "Every row scaled by its largest, 0 where that is impossible."
-    loglik = fixed(np.asarray(loglik, dtype=np.float64))
-    b, top = np.empty(loglik.shape) if out is None else out, np.empty(len(loglik))
-    k = loglik.shape[1]
-    like = (0.0,) * min(k, 8)
-    if 8 % k == 0:
-        flat, out = loglik.reshape(1, -1), b.reshape(1, -1)
-        together([lambda a=a, z=z: scale_groups(flat, out, top, a, z, like, EIGHT)
-                  for a, z in blocks(len(b))])
-    else:
-        behind = padded(np.zeros(k % len(like) or len(like)), width(like), -np.inf)
-        together([lambda a=a, z=z: scale_rows(loglik, b, top, a, z, behind, like)
-                  for a, z in blocks(len(b))])
     return b, top
 
 # %% ../../nbs/engine/emissions.ipynb #5933319a
@@ -189,9 +136,9 @@ def moments(data, # checked rows
                   for (a, z), s in zip(cuts, parts)])
         counts = sum(parts)[:, :k].T
         return np.concatenate([counts.sum(1, keepdims=True), counts], 1)
-    own = fixed(data.center), fixed(1 / data.scale)
+    x, _, *own = arguments(data)
     parts = [np.zeros((k, size)) for _ in cuts]
-    together([lambda a=a, z=z, s=s: moment_rows(data.x, *own, gamma,
+    together([lambda a=a, z=z, s=s: moment_rows(x, *own, gamma,
                                                 *feature_pairs(kind, data.d), s, a, z)
               for (a, z), s in zip(cuts, parts)])
     return sum(parts)

@@ -16,9 +16,8 @@ from numba.extending import intrinsic, models, overload, register_model
 __all__ = ['LOGS', 'FAST', 'NUMBER', 'plus', 'times', 'larger', 'total', 'largest', 'HAS_FLUSH', 'FLUSH', 'WIDEST', 'compiled',
            'Lanes', 'LanesModel', 'vector', 'width', 'place', 'picked', 'spread', 'load', 'store', 'load_row',
            'store_row', 'call', 'digit', 'at_most', 'numbers', 'load_part', 'store_part', 'padded', 'lane_by_lane',
-           'largest_of', 'add_lanes', 'multiply_lanes', 'every', 'reduction', 'first_equal', 'times_power', 'above',
-           'group_largest', 'one_of_each', 'places', 'rows', 'store_rows', 'in_pairs', 'through', 'add_outer', 'turned',
-           'best_through', 'flush', 'unflush', 'column']
+           'largest_of', 'add_lanes', 'multiply_lanes', 'every', 'reduction', 'first_equal', 'times_power', 'places',
+           'rows', 'store_rows', 'in_pairs', 'through', 'add_outer', 'turned', 'flush', 'unflush', 'column']
 
 # %% ../../nbs/engine/lanes.ipynb #e15e06c6
 LOGS = "contract", "nnan", "nsz" # -inf is a number like any other, and sums stay as they are
@@ -261,33 +260,6 @@ def times_power(typing, p, m):
             builder.add(p_bits, builder.shl(m_bits, ir.Constant(bits, shift))), args[0].type)
     return p(p, m), code
 
-@intrinsic
-def above(typing, x, limit, v):
-    "v where x > limit, 0 elsewhere"
-    def code(context, builder, signature, args):
-        yes = builder.fcmp_ordered(">", args[0], spread(builder, args[1], x.n))
-        return builder.select(yes, args[2], ir.Constant(vector(x.n), [0.0] * x.n))
-    return v(x, limit, v), code
-
-# %% ../../nbs/engine/lanes.ipynb #d33783f9
-@intrinsic
-def group_largest(typing, v, like):
-    "The largest of each group of lanes, a group being as long as `like`, a power of two."
-    def code(context, builder, signature, args):
-        out, step = args[0], 1
-        while step < len(like):
-            out = largest_of(builder, out, picked(builder, out, [i ^ step for i in range(v.n)]))
-            step *= 2
-        return out
-    return v(v, like), code
-
-@intrinsic
-def one_of_each(typing, v, like):
-    "The first lane of each group."
-    def code(context, builder, signature, args):
-        return picked(builder, args[0], range(0, v.n, len(like)))
-    return Lanes(v.n // len(like))(v, like), code
-
 # %% ../../nbs/engine/lanes.ipynb #26b0185e
 def places(context, builder, signature, args, table): # pointers to the rows from m[at] on
     i, j = cgutils.unpack_tuple(builder, args[1])
@@ -360,28 +332,6 @@ def turned(typing, table):
             step *= 2
         return context.make_tuple(builder, table, v)
     return table(table), code
-
-# %% ../../nbs/engine/lanes.ipynb #440724dd
-@intrinsic
-def best_through(typing, d, table, codes, at):
-    "max over i of d_i + table_ij; the first i that reaches it goes to codes[at], ..."
-    def code(context, builder, signature, args):
-        n, k = d.n, table.count
-        rows, numbers = cgutils.unpack_tuple(builder, args[1]), vector(n, ir.IntType(64))
-        terms = [(builder.fadd(picked(builder, args[0], [i] * n), row, flags=("nnan",)),
-                  ir.Constant(numbers, [i] * n))
-                 for i, row in enumerate(rows)]
-        def better(x, y):
-            right = builder.fcmp_ordered(">", y[0], x[0], flags=("nnan",))
-            return largest_of(builder, y[0], x[0]), builder.select(right, y[1], x[1])
-        top, which = in_pairs(better, terms)
-        which = builder.trunc(which, vector(n, ir.IntType(8)))
-        which = builder.shuffle_vector(
-            which, which, ir.Constant(vector(k, ir.IntType(32)), list(range(k))))
-        p = place(context, builder, types.none(codes, at), args[2:], k, ir.IntType(8))
-        builder.store(which, p, align=1)
-        return top
-    return d(d, table, codes, at), code
 
 # %% ../../nbs/engine/lanes.ipynb #b622d0ba
 HAS_FLUSH = get_default_triple().startswith(("x86_64", "i386", "i686"))

@@ -4,18 +4,17 @@
 
 # %% ../../nbs/engine/messages.ipynb #a3fb4ee9
 from __future__ import annotations
-import math, threading
+import math
 import numpy as np
 from .threads import fixed, together
-from .lanes import (LOGS, add_outer, column, compiled, every, flush, load, load_part,
-                            load_row, padded, rows, store, store_part, store_row, through, total,
+from .lanes import (add_outer, column, compiled, every, flush, load, load_part, load_row,
+                            padded, rows, store, store_part, store_row, through, total,
                             unflush, width)
 
 # %% auto #0
-__all__ = ['TINY', 'FEW', 'BLOCK', 'SMALL', 'KEPT', 'LONG', 'add_log', 'small_smooth', 'add_weighted', 'small_many', 'column_of',
+__all__ = ['TINY', 'FEW', 'BLOCK', 'SMALL', 'LONG', 'add_log', 'small_smooth', 'add_weighted', 'small_many', 'column_of',
            'add_pairs', 'workspace', 'parts', 'forward', 'backward', 'forward_on', 'backward_on', 'large_many',
-           'shares', 'Kept', 'kept', 'smooth', 'halves', 'log_sum', 'log_forward', 'log_smooth', 'log_messages',
-           'forgets', 'filtering']
+           'shares', 'smooth', 'halves']
 
 # %% ../../nbs/engine/messages.ipynb #2d72d55c
 TINY = 1e-150 # a sum of messages below this may have lost terms: the sequence is done again in logs
@@ -278,21 +277,6 @@ def shares(offsets: np.ndarray, # (m + 1,) where sequences begin
     cuts[0], cuts[-1] = 0, len(offsets) - 1
     return np.unique(cuts)
 
-# %% ../../nbs/engine/messages.ipynb #b7145683
-class Kept(threading.local):
-    "Memory of a thread."
-    table = np.empty(0)
-KEPT = Kept()
-
-def kept(shape: tuple, # of a table that is needed until the next call of `kept` in this thread
-         limit: int = 2 ** 22 # numbers; a larger table is not kept
-        ) -> np.ndarray: # of any content
-    "A table in memory that this thread has used before, if it can be."
-    size = math.prod(shape)
-    table = KEPT.table if size <= len(KEPT.table) else np.empty(size)
-    if size <= limit: KEPT.table = table
-    return table[:size].reshape(shape)
-
 # %% ../../nbs/engine/messages.ipynb #e362429c
 LONG = 4096 # a sequence of so many steps is worth two threads
 
@@ -336,85 +320,3 @@ def halves(initial, trans, back, b, gamma, counts, other, k, like
         lambda: forward_on(trans, b, gamma, h, s, counts, one, k, like),
         lambda: backward_on(back, b, gamma, h - 1, z, other, two, k, like)])
     return loglik + more, min(low, low2, low3, low4)
-
-# %% ../../nbs/engine/messages.ipynb #ae237d82
-@compiled(LOGS)
-def log_sum(l): # log of the sum of exp(l), -inf where all are
-    top = -np.inf
-    for i in range(len(l)): top = max(top, l[i])
-    if top == -np.inf: return top
-    s = 0.0
-    for i in range(len(l)): s += math.exp(l[i] - top)
-    return top + math.log(s)
-
-@compiled(LOGS, allocates=True)
-def log_forward(initial, trans, loglik, a): # all in logs; a: filtered; log-likelihood
-    n, k = loglik.shape
-    x, sum_log = np.empty(k), 0.0
-    for t in range(n):
-        for j in range(k):
-            if t == 0: a[t, j] = initial[j] + loglik[t, j]
-            else:
-                for i in range(k): x[i] = a[t - 1, i] + trans[i, j]
-                a[t, j] = log_sum(x) + loglik[t, j]
-        s = log_sum(a[t])
-        if s == -np.inf: return s
-        a[t] -= s
-        sum_log += s
-    return sum_log
-
-@compiled(LOGS, allocates=True)
-def log_smooth(initial, trans, loglik, gamma, counts): # in logs but gamma, counts; log-likelihood
-    n, k = loglik.shape
-    a, e = np.empty((n, k)), np.zeros(k)
-    sum_log = log_forward(initial, trans, loglik, a)
-    if sum_log == -np.inf: return sum_log
-    for t in range(n - 1, -1, -1):
-        if t < n - 1:
-            w = loglik[t + 1] + e
-            e = np.empty(k)
-            for i in range(k): e[i] = log_sum(trans[i] + w)
-        z = log_sum(a[t] + e)
-        for i in range(k):
-            gamma[t, i] = math.exp(a[t, i] + e[i] - z)
-            if t < n - 1:
-                for j in range(k): counts[i, j] += math.exp(a[t, i] + trans[i, j] + w[j] - z)
-        e -= z
-    return sum_log
-
-# %% ../../nbs/engine/messages.ipynb #c46d720a
-def log_messages(initial, trans, loglik) -> tuple[np.ndarray, np.ndarray, float]:
-    # gamma (n, k), expected transitions (k, k), log p(x), -inf where impossible
-    "Forward-backward in logs, normalised at every step: slower, and nothing can underflow."
-    gamma, counts = np.zeros_like(loglik), np.zeros_like(trans)
-    with np.errstate(divide="ignore"): initial, trans = np.log(initial), np.log(trans)
-    return gamma, counts, log_smooth(initial, trans, fixed(loglik), gamma, counts)
-
-# %% ../../nbs/engine/messages.ipynb #2958d390
-@compiled(LOGS)
-def forgets(initial, trans, loglik, filtered, before, now): # before, now (k,) truth values
-    for t in range(len(loglik)):
-        for j in range(len(initial)):
-            now[j] = initial[j] > 0.0 if t == 0 else False
-            if t > 0:
-                for i in range(len(initial)): now[j] |= before[i] & (trans[i, j] > 0.0)
-            now[j] &= loglik[t, j] > -np.inf
-            if now[j] and filtered[t, j] == 0.0: return True
-        before, now = now, before
-    return False
-
-def filtering(initial, trans, loglik, b, top # b, top: loglik scaled
-             ) -> tuple[np.ndarray, float, bool]: # filtered (n, k), log p(x), whether in logs
-    "The forward message alone; in logs where it loses something, -inf where x is impossible."
-    k, filtered = len(initial), np.empty(b.shape)
-    like = column(k)
-    s, total, low = forward(padded(initial, len(like)), padded(trans, len(like)), fixed(b),
-                            filtered, len(b), workspace(k, like), k, like)
-    lost = not low > TINY
-    if not lost and min(initial.min(), trans.min()) < TINY and not filtered.all():
-        lost = forgets(initial, trans, loglik, filtered, np.empty(k, bool), np.empty(k, bool))
-    if not lost:
-        filtered /= filtered.sum(1, keepdims=True)
-        return filtered, total + math.log(s) + top.sum(), False
-    with np.errstate(divide="ignore"): initial, trans = np.log(initial), np.log(trans)
-    return filtered, log_forward(initial, trans, fixed(loglik), filtered), True

@@ -52,20 +52,18 @@ def test_a_thousand_steps_leave_no_memory_behind(kind, family):
 
 MASKS = """
 import re, numpy as np
-from em_notes.engine import emissions as emission_kernels, messages as chain_kernels, paths as path_kernels, products as compiled
-from em_notes.engine.lanes import column
+from em_notes.engine import emissions, messages, products, walks
+from em_notes.engine.chains import smooth_all, viterbi_all
 rng = np.random.default_rng(0)
 for k in (3, 20):
     l = rng.normal(size=(301, k))
-    compiled.exponentiate(l.T.copy(), np.empty(301), np.empty(301), 301)
-    emission_kernels.turn(l, np.empty((k, 301)), 301, k)
-    emission_kernels.scaled_likelihoods(l)
-    b = np.exp(l)
-    chain_kernels.filtering(np.full(k, 1 / k), np.full((k, k), 1 / k), l, b, np.zeros(301))
-    path_kernels.viterbi(np.zeros(k), np.zeros((k, k)), l)
+    products.exponentiate(l.T.copy(), np.empty(301), np.empty(301), 301)
+    emissions.turn(l, np.empty((k, 301)), 301, k)
+    initial, trans, offsets = np.full(k, 1 / k), np.full((k, k), 1 / k), np.array([0, 301])
+    smooth_all(initial, trans, np.exp(l), np.zeros(301), offsets, np.ones(1), None)
+    viterbi_all(initial, trans, l, offsets)
 found = []
-for f in (compiled.exponentiate, emission_kernels.turn, emission_kernels.scale_rows,
-          chain_kernels.forward, path_kernels.best_message, path_kernels.trace):
+for f in (products.exponentiate, emissions.turn, messages.small_smooth, messages.forward, messages.backward_on, walks.viterbi_some):
     assert f.signatures
     found += [(f.__name__, line) for asm in f.inspect_asm().values() for line in asm.splitlines()
               if re.search(r"maskmov|vmovu.*[(].*[{]%k|vmovu.*[{]%k.*[(]", line)]
@@ -80,14 +78,18 @@ def test_no_masked_loads_and_stores(tmp_path):
 
 def test_rows_end_where_they_end():
     "Row ends of every length, also at the end of the memory: nothing beyond is written."
+    from em_notes.data.rows import as_data
     from em_notes.engine import emissions as E
     rng = np.random.default_rng(0)
     for k in range(1, 20):
         for n in (1, 2, 5, 225):
             l = rng.normal(size=(n, k)) * 10
             memory = np.full((n + 2, k), 7.0)
-            b, top = E.scaled_likelihoods(l, memory[1:-1])
-            assert np.array_equal(top, l.max(1)) and np.allclose(b, np.exp(l - top[:, None]), rtol=1e-14)
+            eta = rng.normal(size=(k, 2))
+            x = as_data(rng.normal(size=(n, 1)))
+            b, top = E.emissions(x, eta, "linear", memory[1:-1])
+            joint = eta[:, 0] + (x.x - x.center) / x.scale * eta[:, 1]
+            assert np.allclose(top, joint.max(1), rtol=1e-12) and np.allclose(b, np.exp(joint - joint.max(1, keepdims=True)), rtol=1e-11)
             assert (memory[[0, -1]] == 7).all()
             out = np.full((k, n), 7.0)
             E.turn(l, out, n, k)
