@@ -13,7 +13,6 @@ from .data.checks import generator, whole
 from .data.rows import Data, take
 from .driver import EMResult, em, log_prior, prepared
 from .protocol import Degenerate, Impossible, Parameters, readonly
-from .steps import maximum
 
 # %% auto #0
 __all__ = ['FAILS', 'OF_EM', 'subset', 'seeds', 'clusters', 'space', 'responsibilities', 'around_labels', 'Climber', 'ranked',
@@ -131,17 +130,16 @@ def ranked(climbers: list[Climber]) -> list[Climber]: # best first
         rest.remove(order[-1])
     return order
 
-def climb(run, own, data, steps: int, prior, m_step: Callable) -> Climber:
+def climb(run, own, data, steps: int, prior) -> Climber:
     "Some steps of EM on a candidate's own rows, then a look at all the data."
-    run = em(run, own, prior=prior, m_step=m_step, tol=0, max_iter=steps)
+    run = em(run, own, prior=prior, tol=0, max_iter=steps)
     if run.reason == "interrupted": raise KeyboardInterrupt
     return Climber(run, run.bound if own is data else run.theta.expected_stats(data)[1] + log_prior(run.theta, prior), own)
 
 def short_runs(candidates: Iterable[Callable], # () -> (theta, its data): all the data, or a part of them with weights
                data, # all the data
                prior=None, # hyperparameters
-               steps: int = 10, # of EM, for those that go on
-               m_step: Callable = maximum # for these steps, e.g. one that holds what is given
+               steps: int = 10 # of EM, for those that go on
               ): # the most promising theta
     "The likeliest, on all the data, of several short runs; an error only where every candidate has one."
     field, arrived, failed, everything = [], [], None, None
@@ -151,14 +149,14 @@ def short_runs(candidates: Iterable[Callable], # () -> (theta, its data): all th
                 theta, part = make()
                 if everything is None: everything = prepared(theta, data)
                 own = everything if part is data else prepared(theta, part)
-                field.append(climb(theta, own, everything, -(-steps // 3), prior, m_step))
+                field.append(climb(theta, own, everything, -(-steps // 3), prior))
             except FAILS as e: failed = e
         left, seen = -(-len(field) // 3), []
         for c in ranked(field):
             if left == 0: break
             if any(c.own is s.own and not s.above(c) for s in seen): continue
             seen.append(c)
-            try: arrived.append(climb(c.run, c.own, everything, steps - -(-steps // 3), prior, m_step))
+            try: arrived.append(climb(c.run, c.own, everything, steps - -(-steps // 3), prior))
             except FAILS as e: failed = e
             else: left -= 1
     except KeyboardInterrupt as stop:
@@ -187,7 +185,7 @@ def start(build: Callable, # (shares (k,), family) -> model
           family_prior=None, # the part of it that is the family's
           rng=0, # seed or Generator
           n_starts: int = 8, # random starts
-          m_step: Callable = maximum, # for the short runs
+          held: Callable | None = None, # theta -> theta with the parts that the caller has given
           **options # for the family, e.g. covariance="diag"
          ): # a model
     "A start for EM: the best of several short runs from clusters."
@@ -204,8 +202,13 @@ def start(build: Callable, # (shares (k,), family) -> model
             rows, own = subset(z, w, size, rng)
             part = take(data, rows).replaced(weights=readonly(own))
         resp = responsibilities(z[rows], own, k, rng, part.labels)
-        return build(np.full(k, 1 / k), make(part, resp, **options)), part
-    return short_runs([candidate] * n_starts, data, prior, m_step=m_step)
+        theta = build(np.full(k, 1 / k), make(part, resp, **options))
+        return theta if held is None else sorted_out(held(theta), part), part
+    def sorted_out(theta, part): # what is free, fitted to what is held
+        resp = theta.resp(part)
+        own = resp if part.weights is None else resp * part.weights[:, None]
+        return held(build(own.sum(0) / own.sum(), make(part, resp, **options)))
+    return short_runs([candidate] * n_starts, data, prior, 10 if held is None else 0)
 
 # %% ../nbs/starts.ipynb #b67e20fd
 @dataclass(frozen=True, eq=False, repr=False)

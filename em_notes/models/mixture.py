@@ -5,8 +5,8 @@
 # %% ../../nbs/models/mixture.ipynb #e03d4c8f
 from __future__ import annotations
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import reduce
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import partial, reduce
 from itertools import product
 from operator import add
 from typing import Any
@@ -16,14 +16,15 @@ from .. import starts
 from ..data.checks import as_labels, generator, simplex, whole
 from ..data.rows import Data, rows, tiles
 from ..engine.tiles import LOG_ZERO, safe_log, unlog
-from ..families.base import check_family, form, prepared, read, weighted_stats
+from ..families.base import check_family, form, prepared, read, seen, weighted_stats
 from ..families.gaussian import Gaussian
 from ..families.priors import DirichletPrior, weak
 from ..protocol import Degenerate, Impossible, Parameters, Stats, need, readonly
 
 # %% auto #0
-__all__ = ['TILE', 'MixtureStats', 'MixturePrior', 'checked_prior', 'shares', 'check_table', 'joints', 'only_known', 'by_tile',
-           'possible', 'labelled_pass', 'entropy', 'picture', 'Mixture', 'begin', 'GMM']
+__all__ = ['TILE', 'MixtureStats', 'MixturePrior', 'checked_prior', 'shares', 'checked_names', 'check_table', 'joints',
+           'only_known', 'by_tile', 'possible', 'labelled_pass', 'find_impossible', 'hard_pass', 'used', 'numbers',
+           'halves', 'as_order', 'every_labelling', 'entropy', 'picture', 'Mixture', 'GMM', 'with_given', 'begin']
 
 # %% ../../nbs/models/mixture.ipynb #e2e3eb45
 @dataclass(frozen=True, eq=False)
@@ -57,6 +58,13 @@ def shares(counts: np.ndarray, # (k,) expected
     new = counts / counts.sum() if prior is None else prior.mode(counts, old)
     return readonly(new)
 
+def checked_names(columns, d: int | None) -> tuple | None: # d: how many there are, where it is known
+    "The names of the columns as a tuple, or a ValueError."
+    if columns is None: return None
+    own = (columns,) if isinstance(columns, str) else tuple(map(str, columns))
+    if d is not None and len(own) != d: raise ValueError(f"columns must have {d} names, one a column of x, got {list(own)}; match the two")
+    return own
+
 def check_table(model, data: Data) -> Data:
     "The data, or a ValueError where their columns are named otherwise than those the model was fitted on."
     if model.columns and data.columns and model.columns != data.columns:
@@ -80,9 +88,10 @@ def by_tile(theta: Mixture, data: Data) -> Iterator[tuple[slice, Data, np.ndarra
     "The log-joints of a tile after the other."
     for at, tile in tiles(data, TILE): yield at, tile, joints(theta, tile)
 
-def possible(l: np.ndarray, first: int = 0) -> np.ndarray:
-    "The log-joints, or `Impossible` with the number of the first row that no component explains."
+def possible(l: np.ndarray, first: int = 0, weights: np.ndarray | None = None) -> np.ndarray:
+    "The log-joints, or `Impossible` with the number of the first row that no component explains; rows that `weights` say count for nothing may be such rows."
     bad = l.max(1) < 0.1 * LOG_ZERO
+    if weights is not None: bad &= weights > 0
     if bad.any(): raise Impossible(first + int(bad.argmax()))
     return l
 
@@ -95,13 +104,55 @@ def labelled_pass(theta: Mixture, data: Data) -> tuple[np.ndarray, Any, float]: 
         bound += tile.sum(norm)
         counts += resp.sum(0) if tile.weights is None else tile.weights @ resp
         parts.append(weighted_stats(theta.components, tile, resp))
-    return counts, reduce(add, [p for p in parts if p is not None]), bound if bound > -1e90 else -np.inf
+    return counts, reduce(add, [p for p in parts if p is not None]), bound if bound > -1e90 else -np.inf # LOG_ZERO times the least weight lies below
+
+def find_impossible(theta: Mixture, data: Data) -> None: # raises
+    for at, tile, l in by_tile(theta, data): possible(l, at.start, tile.weights)
+
+def hard_pass(theta: Mixture, data: Data) -> tuple[MixtureStats, float]:
+    "The E-step at the best labels."
+    parts, bound = [], 0.0
+    for at, tile, l in by_tile(theta, data):
+        parts.append(theta.complete_stats(tile, possible(l, at.start, tile.weights).argmax(1)))
+        bound += tile.sum(l.max(1))
+    return reduce(add, parts), bound
+
+def used(data: Data) -> float:
+    "The weight of the rows that have something in them."
+    on = seen(data)
+    return data.total if on is None else data.sum(on.astype(float))
+
+def numbers(columns, names: tuple | None) -> list: # of columns
+    "Columns that may be given by name, as numbers."
+    given = [columns] if isinstance(columns, (str, int, np.integer)) else list(columns)
+    unknown = [c for c in given if isinstance(c, str) and c not in (names or ())]
+    if unknown: raise ValueError(f"columns must be numbers or names from {list(names or ())}, got {unknown[0]!r}")
+    return [names.index(c) if isinstance(c, str) else c for c in given]
+
+def halves(theta: Mixture, data: Data) -> tuple[Data, Data] | None:
+    "The first and the second half of the rows; None where a half has nothing in it."
+    half = len(data) // 2
+    parts = [rows(data, 0, half), rows(data, half, len(data))]
+    if not half or any(p.total == 0 or (p.observed is not None and not p.observed.any()) for p in parts): return None
+    return tuple(theta.prepare(p.replaced(kind="", own=None)) for p in parts)
+
+def as_order(order, k: int) -> np.ndarray: # (k,)
+    "Each of the components once, or a ValueError."
+    o = np.asarray(order)
+    if o.dtype.kind not in "iu" or o.shape != (k,) or not np.array_equal(np.sort(o), np.arange(k)):
+        raise ValueError(f"order must have each of the numbers 0 to {k - 1} once, got {order!r}; e.g. numpy.argsort of one number a component")
+    return o
+
+def every_labelling(theta: Mixture, data: Data) -> Iterator | None: # None where there are more than 5000, or where more than labels is hidden
+    if theta.k ** len(data) > 5000 or data.observed is not None: return None
+    allowed = [range(theta.k)] * len(data) if data.labels is None else [range(theta.k) if z < 0 else [z] for z in data.labels]
+    return map(np.array, product(*allowed))
 
 def entropy(theta: Mixture, data: Data) -> float: # nats
     "H(q) of the posterior over labels, and over what else the family hides: missing entries that it fills in, inner labels."
     total = 0.0
-    for _, tile, l in by_tile(theta, data):
-        r = softmax(l, axis=1)
+    for at, tile, l in by_tile(theta, data):
+        r = softmax(possible(l, at.start, tile.weights), axis=1)
         total += tile.sum(-xlogy(r, r).sum(1))
         if hidden := getattr(theta.components, "conditional_entropy", None): total += hidden(tile, r)
     return total
@@ -127,6 +178,7 @@ class Mixture(Parameters):
         k = check_family(self.components).k
         object.__setattr__(self, "weights", simplex(self.weights, "weights", (k,), "one a component of the family"))
         if self.missing not in ("error", "nan"): raise ValueError(f"missing must be 'error' or 'nan', got {self.missing!r}")
+        object.__setattr__(self, "columns", checked_names(self.columns, getattr(self.components, "d", None)))
 
     def __repr__(self) -> str:
         kind = getattr(self.components, "covariance", "")
@@ -148,16 +200,13 @@ class Mixture(Parameters):
         "The exact E-step, in one pass over tiles of the data."
         data = self.prepare(x)
         counts, stats, bound = self.one_pass(data)
-        if bound == -np.inf: self.find_impossible(data)
+        if bound == -np.inf: find_impossible(self, data)
         return MixtureStats(counts, stats), bound
 
     def one_pass(self, data: Data) -> tuple[np.ndarray, Any, float]: # counts, statistics, bound: -inf where a row is impossible
         f = form(self.components, data, self.log_weights)
         self.__dict__["_rounding"] = data.fingerprint, f.rounding # for the driver, which will ask
         return f.em_pass() if data.labels is None else labelled_pass(self, data)
-
-    def find_impossible(self, data: Data) -> None: # raises
-        for at, tile, l in by_tile(self, data): possible(l if tile.weights is None else np.where(tile.weights[:, None] > 0, l, 0.0), at.start)
 
     def rounding(self, data: Data, stats: MixtureStats) -> float: # nats
         "By how much rounding may move the log-likelihood."
@@ -173,11 +222,7 @@ class Mixture(Parameters):
 
     def mode_stats(self, x) -> tuple[MixtureStats, float]: # at the best labels, nats
         "The hard E-step: every row counts for its most responsible component alone."
-        parts, bound = [], 0.0
-        for at, tile, l in by_tile(self, self.prepare(x)):
-            parts.append(self.complete_stats(tile, possible(l, at.start).argmax(1)))
-            bound += tile.sum(l.max(1))
-        return reduce(add, parts), bound
+        return hard_pass(self, self.prepare(x))
 
     def expected_loglik(self, stats: MixtureStats) -> float: # nats
         "E_q[log p(x, z|theta)]."
@@ -233,29 +278,23 @@ class Mixture(Parameters):
     def aic(self, x) -> float: return -2 * self.log_likelihood(x) + 2 * self.n_parameters # smaller is better
     def bic(self, x) -> float: # smaller is better
         data = self.prepare(x)
-        return -2 * self.log_likelihood(data) + np.log(data.total) * self.n_parameters
+        return -2 * self.log_likelihood(data) + np.log(used(data)) * self.n_parameters
     def icl(self, x) -> float: # smaller is better
-        "BIC, and twice what the best labels are unsure by: -2 sum_i log max_j r_ij."
+        "BIC, and twice what the best labels are unsure by: -2 sum_i log max_j r_ij. This is BIC with log p(x, z) at the best labels z in the place of log p(x)."
         data = self.prepare(x)
         return self.bic(data) - 2 * data.sum(np.log(self.resp(data).max(1)))
 
     def marginal(self, columns) -> Mixture: # numbers or names of the columns to keep
         "The mixture of some of the columns."
-        c = self.numbers(columns)
+        c = numbers(columns, self.columns)
         return Mixture(self.weights, need(self.components, "marginal", "a marginal")(c), self.missing, self.columns and tuple(self.columns[i] for i in c))
 
     def conditional(self, columns, values) -> Mixture: # of the other columns
         "The mixture of the other columns, given values of some: components that explain these better weigh more."
-        c = self.numbers(columns)
+        c = numbers(columns, self.columns)
         rest, log_prob = need(self.components, "conditional", "a conditional")(c, values)
         names = self.columns and tuple(n for i, n in enumerate(self.columns) if i not in c)
         return Mixture(softmax(possible((self.log_weights + log_prob)[None])[0]), rest, self.missing, names)
-
-    def numbers(self, columns) -> list: # of columns that may be given by name
-        given = [columns] if isinstance(columns, (str, int, np.integer)) else list(columns)
-        unknown = [c for c in given if isinstance(c, str) and c not in (self.columns or ())]
-        if unknown: raise ValueError(f"columns must be numbers or names from {list(self.columns or ())}, got {unknown[0]!r}")
-        return [self.columns.index(c) if isinstance(c, str) else c for c in given]
 
     # what the laws ask for
 
@@ -270,23 +309,13 @@ class Mixture(Parameters):
         data = self.prepare(x)
         return data.sum(unlog(joints(self, data)[np.arange(len(data)), as_labels(z, len(data), self.k)]))
 
-    def split(self, x) -> tuple[Data, Data] | None: # None for a single row
-        "The first and the second half of the rows."
-        data = self.prepare(x)
-        half = len(data) // 2
-        parts = [rows(data, 0, half), rows(data, half, len(data))]
-        if not half or any(p.total == 0 or (p.observed is not None and not p.observed.any()) for p in parts): return None
-        return tuple(self.prepare(p.replaced(kind="", own=None)) for p in parts)
+    def split(self, x) -> tuple[Data, Data] | None: return halves(self, self.prepare(x)) # the first and the second half of the rows, None for a single row
+    def hidden_values(self, x) -> Iterator | None: return every_labelling(self, self.prepare(x)) # None where there are more than 5000
 
-    def hidden_values(self, x) -> Iterator | None: # every labelling, or None where there are more than 5000, or where more than labels is hidden
-        "All values of z, for sums over them."
-        data = self.prepare(x)
-        if self.k ** len(data) > 5000 or data.observed is not None: return None
-        allowed = [range(self.k) if data.labels is None or data.labels[i] < 0 else [data.labels[i]] for i in range(len(data))]
-        return map(np.array, product(*allowed))
-
-    def permute(self, order) -> Mixture: # the same mixture, components in the given order
-        return self.replaced(weights=readonly(self.weights[np.asarray(order)]), components=need(self.components, "permute", "another order")(order))
+    def permute(self, order) -> Mixture:
+        "The same mixture, its components in the given order."
+        o = as_order(order, self.k)
+        return self.replaced(weights=readonly(self.weights[o]), components=need(self.components, "permute", "another order")(o))
 
     def relabelled(self, data: Data, order) -> Data:
         "The data of the permuted mixture: known labels renamed."
@@ -309,34 +338,52 @@ class Mixture(Parameters):
         return max(float(np.abs(self.weights - other.weights).max()), need(self.components, "distance", "stop='theta'")(other.components))
 
     @classmethod
-    def start(cls, x, k: int, family=Gaussian, *, weights=None, labels=None, prior=None, missing: str = "error", rng=0, n_starts: int = 8, **options) -> Mixture:
-        "A good start for EM on `x`, any family: the best of several short runs from clusters (see the page on starts)."
-        return begin(lambda p, own, data: Mixture(p, own, missing, data.columns), x, k, family, weights, labels, prior, missing, rng, n_starts, options)
-
-def begin(build, x, k, family, weights, labels, prior, missing, rng, n_starts, options): # the model
-    "`starts.start` for a mixture; where every start collapses and no prior was given, again with the weak one."
-    k = whole(k, "k", 1, "it is the number of components")
-    data = read(family, x, weights, missing)
-    if labels is not None: data = data.replaced(labels=readonly(as_labels(labels, len(data), k, "labels", unknown=True)))
-    make = lambda p, own: build(p, own, data)
-    customary = lambda: MixturePrior(components=weak(family, data, k, **options))
-    prior = customary() if isinstance(prior, str) and prior == "weak" else None if prior is None else checked_prior(prior)
-    run = lambda prior: starts.start(make, family, data, k, prior=prior, family_prior=prior and prior.components, rng=rng, n_starts=n_starts, **options)
-    if prior is not None or not hasattr(family, "weak_prior"): return run(prior)
-    try: return run(None)
-    except Degenerate: return run(customary()) # a start that EM without a prior will refuse in words
+    def start(cls, x, k: int, family=Gaussian, *, weights=None, labels=None, given: dict | None = None, prior=None, missing: str = "error",
+              rng=0, n_starts: int = 8, **options) -> Mixture: # options for the family
+        "A good start for EM on `x`, any family: the best of several short runs from clusters. `given` says what some parameters begin with, e.g. dict(weights=[0.2, 0.8])."
+        return begin(cls, x, k, family, weights, labels, given, prior, missing, rng, n_starts, options)
 
 class GMM(Mixture):
     "A mixture of Gaussians: `GMM(weights, means, covs, covariance)`, or `GMM.start(x, k, covariance)`."
     def __init__(self, weights, # (k,) probabilities of the components
-                 means, # (k, d)
-                 covs, # (k, d, d), (d, d), (k, d), (d,), (k,) or a number, by covariance type
+                 means=None, # (k, d)
+                 covs=None, # (k, d, d), (d, d), (k, d), (d,), (k,) or a number, by covariance type
                  covariance: str = "full", # "full", "tied", "diag", "tied_diag", "spherical" or "tied_spherical"
-                 missing: str = "error", columns: tuple | None = None):
-        super().__init__(weights, Gaussian(means, covs, covariance), missing, columns)
+                 missing: str = "error", columns: tuple | None = None, *,
+                 components: Gaussian | None = None): # in the place of means, covs and covariance
+        super().__init__(weights, Gaussian(means, covs, covariance) if components is None else components, missing, columns)
+        if not isinstance(self.components, Gaussian): raise ValueError(f"components of a GMM must be a Gaussian, got {self.components!r}; use Mixture for other families")
 
     @classmethod
-    def start(cls, x, k: int, covariance: str = "full", *, weights=None, labels=None, prior=None, missing: str = "error", rng=0, n_starts: int = 8) -> GMM:
-        "A good start for EM on `x`: the best of several short runs from clusters (see the page on starts)."
-        make = lambda p, own, data: cls.trusted(weights=readonly(p), components=own, missing=missing, columns=data.columns)
-        return begin(make, x, k, Gaussian, weights, labels, prior, missing, rng, n_starts, dict(covariance=covariance))
+    def start(cls, x, k: int, covariance: str = "full", *, weights=None, labels=None, given: dict | None = None, prior=None, missing: str = "error",
+              rng=0, n_starts: int = 8) -> GMM:
+        "A good start for EM on `x`: the best of several short runs from clusters. `given` says what some parameters begin with, e.g. dict(means=...)."
+        return begin(cls, x, k, Gaussian, weights, labels, given, prior, missing, rng, n_starts, dict(covariance=covariance))
+
+# %% ../../nbs/models/mixture.ipynb #795016bd
+def with_given(theta: Mixture, given: dict) -> Mixture:
+    "The mixture with some of its parameters as they are given, by name."
+    if not isinstance(given, dict): raise ValueError(f"given must be a dict of parameters by name or None, got {given!r}; e.g. dict(weights=[0.2, 0.8])")
+    own, new = theta.components, {n: v for n, v in given.items() if n != "weights"}
+    names = [f.name for f in fields(own) if f.init and isinstance(getattr(own, f.name), np.ndarray)] if is_dataclass(own) else []
+    if unknown := set(new) - set(names):
+        raise ValueError(f"given must name some of weights, {', '.join(names)}, got {sorted(unknown, key=str)[0]!r}; these are the parameters of the mixture and of {type(own).__name__}")
+    for name, value in new.items():
+        want, got = np.shape(getattr(own, name)), np.shape(value)
+        if want not in (got, (*got, 1)): raise ValueError(f"{name} in given must have shape {want} for k = {theta.k}, got {got}; match the two")
+    if new: theta = theta.replaced(components=replace(own, **new))
+    return theta if "weights" not in given else theta.replaced(weights=simplex(given["weights"], "weights", (theta.k,), "one a component"))
+
+def begin(cls, x, k, family, weights, labels, given, prior, missing, rng, n_starts, options): # a model of the class
+    "`starts.start` for mixtures."
+    k = whole(k, "k", 1, "it is the number of components")
+    data = read(family, x, weights, missing)
+    if labels is not None: data = data.replaced(labels=readonly(as_labels(labels, len(data), k, "labels", unknown=True)))
+    build = lambda p, own: cls(weights=p, components=own, missing=missing, columns=data.columns)
+    held = None if given is None else partial(with_given, given=given)
+    run = lambda prior: starts.start(build, family, data, k, held=held, prior=prior, family_prior=prior and prior.components, rng=rng, n_starts=n_starts, **options)
+    customary = lambda: MixturePrior(components=weak(family, data, k, **options))
+    if isinstance(prior, str) and prior == "weak": return run(customary())
+    if prior is not None or not hasattr(family, "weak_prior"): return run(None if prior is None else checked_prior(prior))
+    try: return run(None)
+    except Degenerate: return run(customary()) # a start that EM without a prior will refuse in words
