@@ -7,7 +7,8 @@ import pytest
 from em_notes.data.datasets import iris
 from em_notes.families.base import form
 from em_notes.families.covariances import TYPES
-from em_notes.families.gaussian import Expanded, Gaussian, GaussianStats, Whitened, moments
+from em_notes.families.gaussian import Gaussian
+from em_notes.families.gaussian_forms import Expanded, GaussianStats, Whitened, moments
 from em_notes.families.priors import NormalInverseWishart, weak
 from em_notes.protocol import Degenerate
 from scipy import stats as known
