@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from ..book.exponential_families import draw
 from ..data.checks import generator
-from ..data.rows import Data, as_data, take, tiles
+from ..data.rows import Data, as_data, tiles
 from ..engine.logs import LOG_ZERO, softmax, unlog
 from ..engine.tiles import compiled, em_pass, likelihoods, log_joints, scaled, weighted_sums
 from ..protocol import Degenerate, Parameters

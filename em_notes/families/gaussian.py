@@ -64,7 +64,7 @@ class Gaussian(Family):
 
     def form(self, data: Data, log_weights: np.ndarray) -> Expanded | Whitened:
         "The natural form where it keeps the digits, else the whitening one."
-        t, offset = self.type, 0.0
+        t = self.type
         if data.observed is None:
             own = one_scale(data) if t.one_scale else data
             eta, size = natural(self, own, log_weights)
@@ -106,7 +106,7 @@ class Gaussian(Family):
             if fast.maximum_full(*map(fixed, (stats.weight, stats.mean, stats.scatter, stats.half)), covs, root):
                 return Gaussian.trusted(means=stats.mean, covs=covs, covariance=self.covariance, root=root)
         check_count(stats.weight, prior)
-        weight, count, mean = stats.weight, stats.count, stats.mean
+        weight, count = stats.weight, stats.count
         if self.check_prior(prior) is not None:
             stats = stats + self.pseudo(prior)
             blocks = (k if t.tied else 1) * (prior.kappa > 0) # means that share a covariance, each with its own factor of the prior

@@ -11,9 +11,9 @@ import numpy as np
 from ..data.rows import Data, take, tiles
 from ..engine.logs import softmax
 from ..engine.threads import fixed
-from ..engine.tiles import WORTH, em_pass, features, log_joints, small_kernels, whitened_joints, whitened_pass
+from ..engine.tiles import em_pass, features, log_joints, small_kernels, whitened_joints, whitened_pass
 from .base import EPS, SAFE, Family, Natural, certain, kept, scaled
-from .covariances import Covariance, covariance_type, half_of, halves, join, lower, pairs, pivots, unpacked
+from .covariances import Covariance, covariance_type, half_of, halves, join, pairs, pivots, unpacked
 from ..protocol import Stats, readonly
 
 # %% auto #0

@@ -6,7 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from em_notes import settings
-from em_notes.families.base import form, prepared, read, weighted_stats
+from em_notes.families.base import form, read, weighted_stats
 from em_notes.families.priors import weak
 from em_notes.protocol import leaves
 from scipy import stats as known
