@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 # %% auto #0
-__all__ = ['BACKEND', 'THREADS', 'cores', 'checked_backend', 'checked_threads', 'current_backend', 'current_threads', 'backend',
-           'threads']
+__all__ = ['DEFAULTS', 'BACKEND', 'THREADS', 'cores', 'checked_backend', 'checked_threads', 'current_backend', 'current_threads',
+           'block', 'backend', 'threads']
 
-# %% ../nbs/settings.ipynb #a6647686
-BACKEND: ContextVar = ContextVar("backend", default=os.environ.get("EM_NOTES_KERNELS") or "numba")
-THREADS: ContextVar = ContextVar("threads", default=os.environ.get("EM_NOTES_THREADS"))
+# %% ../nbs/settings.ipynb #decdcf30
+DEFAULTS = {"backend": os.environ.get("EM_NOTES_KERNELS") or "numba", "threads": os.environ.get("EM_NOTES_THREADS")}
+BACKEND: ContextVar[tuple] = ContextVar("backend", default=()) # the blocks that this context is in
+THREADS: ContextVar[tuple] = ContextVar("threads", default=())
 
 def cores() -> int: # processors this process may run on
     "How many threads make sense."
@@ -38,23 +39,26 @@ def checked_threads(n) -> int:
 
 def current_backend() -> str: # "numba" or "numpy"
     "Which kernels the caller wants."
-    return checked_backend(BACKEND.get())
+    blocks = BACKEND.get()
+    return blocks[-1][0] if blocks else checked_backend(DEFAULTS["backend"])
 
 def current_threads() -> int:
     "How many threads the caller wants."
-    return checked_threads(THREADS.get())
+    blocks = THREADS.get()
+    return blocks[-1][0] if blocks else checked_threads(DEFAULTS["threads"])
 
 @contextmanager
-def backend(name: str # "numba" or "numpy"
-           ) -> Iterator[None]: # `with backend("numpy"):` runs the numpy code
+def block(setting: ContextVar, value) -> Iterator[None]:
+    "A setting for the length of a block; an outer block may end before an inner one."
+    own = [value]
+    setting.set((*setting.get(), own))
+    try: yield
+    finally: setting.set(tuple(b for b in setting.get() if b is not own))
+
+def backend(name: str): # "numba" or "numpy"; `with backend("numpy"):` runs the numpy code
     "The kernels for the length of a block."
-    token = BACKEND.set(checked_backend(name))
-    try: yield
-    finally: BACKEND.reset(token)
+    return block(BACKEND, checked_backend(name))
 
-@contextmanager
-def threads(n: int) -> Iterator[None]: # `with threads(1):` runs on one core
+def threads(n: int): # `with threads(1):` runs on one core
     "The number of threads for the length of a block."
-    token = THREADS.set(checked_threads(n))
-    try: yield
-    finally: THREADS.reset(token)
+    return block(THREADS, checked_threads(n))
