@@ -280,9 +280,10 @@ class Mixture(Parameters):
         data = self.prepare(x)
         return -2 * self.log_likelihood(data) + np.log(used(data)) * self.n_parameters
     def icl(self, x) -> float: # smaller is better
-        "BIC, and twice what the best labels are unsure by: -2 sum_i log max_j r_ij. This is BIC with log p(x, z) at the best labels z in the place of log p(x)."
+        "BIC with log p(x, z) at the best labels z in the place of log p(x): it is higher by twice what these labels are unsure by."
         data = self.prepare(x)
-        return self.bic(data) - 2 * data.sum(np.log(self.resp(data).max(1)))
+        best = sum(tile.sum(possible(l, at.start, tile.weights).max(1)) for at, tile, l in by_tile(self, data))
+        return -2 * best + np.log(used(data)) * self.n_parameters
 
     def marginal(self, columns) -> Mixture: # numbers or names of the columns to keep
         "The mixture of some of the columns."
