@@ -361,6 +361,13 @@ def by_pattern(data: Data) -> Sorted:
 class ByPattern(Whitened):
     "The natural form of whole covariances, rows taken by their pattern of missing entries."
     def parts(self, limit: int = 2_000_000) -> Iterator: # numbers held at once
+        "`each_part`, kept for the next pass where there is only one."
+        if "only" in self.__dict__: return iter(self.only)
+        if len(by_pattern(self.data).masks) * self.family.k * self.family.d ** 2 > limit: return self.each_part(limit)
+        self.only = list(self.each_part(limit))
+        return iter(self.only)
+
+    def each_part(self, limit: int) -> Iterator:
         "Some patterns at a time: which, eta (p, k, F), V (p, k or 1, d, d), the part of Q for what is missing, scaled means (p, k, d)."
         g, data, d, masks = self.family, self.data, self.family.d, by_pattern(self.data).masks
         root = g.root[None] if g.type.tied else g.root
