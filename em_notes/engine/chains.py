@@ -158,7 +158,7 @@ def entropy_all(initial, trans, loglik, offsets) -> np.ndarray: # (m,) nats
         in_parts(messages, offsets, lambda a, z: walks.entropy_some(*own, a, z, out))
     else:
         for s, at in each(offsets): out[s] = lesson.chain_entropy(initial, trans, loglik[at])
-    return out
+    return np.maximum(out, 0.0) # but for rounding it is not negative
 
 # %% ../../nbs/engine/chains.ipynb #df916792
 def predict_all(filtered: np.ndarray, # (..., k) what is known of the states now

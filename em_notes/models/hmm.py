@@ -20,7 +20,7 @@ from ..data.rows import Data, take
 from ..data.sequences import Sequences, as_sequences, as_states, pick
 from ..engine import chains
 from ..engine.tiles import LOG_ZERO, unlog
-from ..families.base import EPS, Form, check_family, form, prepared, read, seen
+from ..families.base import Family, Form, check_family, form, prepared, read, seen
 from ..families.gaussian import Gaussian
 from ..families.priors import DirichletPrior, weak
 from .mixture import check_table
@@ -252,12 +252,13 @@ def state_probabilities(theta: HMM, data: Sequences) -> np.ndarray: # (n, k)
     return gamma
 
 def uncertainty(theta: HMM, data: Sequences) -> float: # nats
-    "H(q) of the posterior over paths, and over missing entries where the family fills them in."
+    "H(q) of the posterior over paths, and over what else the family hides, such as missing entries that are filled in."
     l = logliks(theta, data.rows)
     total = weighted(data, chains.entropy_all(theta.initial, theta.trans, l, data.offsets))
-    if (on := seen(data.rows)) is None or (on == data.rows.observed.all(1)).all(): return total # nothing, or whole rows
-    gamma = np.where(on[:, None], state_probabilities(theta, data), 0.0)
-    return total + need(theta.emit, "conditional_entropy", "the entropy of missing entries")(data.rows, gamma)
+    hidden = getattr(theta.emit, "conditional_entropy", None) # of what else a row hides
+    if hidden is None or getattr(type(theta.emit), "conditional_entropy", None) is Family.conditional_entropy: return total
+    gamma, on = state_probabilities(theta, data), seen(data.rows)
+    return total + hidden(data.rows, gamma if on is None else np.where(on[:, None], gamma, 0.0))
 
 def filled(theta: HMM, data: Sequences, rng) -> np.ndarray: # (n, d)
     "The rows with missing entries filled in."
@@ -546,18 +547,23 @@ def begin(cls, x, k, family, weights, states, prior, missing, stationary, rng, n
         raise ValueError(f"family must be a class with start(data, resp, **options), got {family!r}; use e.g. Gaussian or Poisson, or begin from parameters of your own")
     data = as_sequences(x, partial(read, family), weights, missing, states, k)
     rows, on = data.rows, seen(data.rows)
-    w = np.ones(len(data)) if rows.weights is None else rows.weights
-    if on is not None: w = np.where(on, w, 0.0)
+    own = np.ones(len(data)) if rows.weights is None else rows.weights
+    w = own if on is None else np.where(on, own, 0.0)
     if k > np.count_nonzero(w): raise ValueError(f"k must be at most the number of rows, {np.count_nonzero(w)}, got {k}; use fewer states")
     z = starts.space(family, rows)
-    size = starts.start_size(k, z.shape[1])
-    def candidate(number, prior):
+    def candidate(number, prior, size):
         which, part = (slice(None), data) if len(data) <= size else stretches(data, z, w, size, rng)
         trans, resp = guess(number, part, z[which], w[which], k, rng)
+        if part is not data: # the family starts from all rows, so that it sees every symbol, most of them at a weight of zero
+            some, resp = resp, np.zeros((len(data), k))
+            resp[which] = some * (part.rows.weights * (w[which] > 0) / own[which])[:, None]
         more = {} if prior is None or prior.emit is None else {"prior": prior.emit}
-        emit = family.start(part.rows, resp, **options, **more)
+        emit = family.start(rows, resp, **options, **more)
         return cls(None if stationary else np.full(k, 1 / k), trans, emit, stationary, missing, rows.columns), part
-    run = lambda prior: starts.short_runs([partial(candidate, number, prior) for number in range(n_starts)], data, prior)
+    def run(prior):
+        some = lambda size: starts.short_runs([partial(candidate, number, prior, size) for number in range(n_starts)], data, prior)
+        try: return some(starts.start_size(k, z.shape[1]))
+        except Impossible: return some(len(data)) # what no stretch has seen, such as a rare symbol, is then thought impossible
     customary = lambda: HMMPrior(emit=weak(family, rows, k, **options))
     if isinstance(prior, str) and prior == "weak": return run(customary())
     if prior is not None or not hasattr(family, "weak_prior"): return run(None if prior is None else checked_prior(prior, stationary))
