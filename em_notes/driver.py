@@ -9,9 +9,9 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 import numpy as np
 from . import settings
@@ -42,7 +42,7 @@ def log_prior(theta, prior) -> float: # nats
     "The global part of the bound: log p(theta), or what else the model puts there; 0 where there is none."
     own = getattr(theta, "log_prior", None)
     if prior is None: # a model that has a global part without one says so by a default: log_prior(self, prior=None)
-        return float(own()) if getattr(own, "__defaults__", None) else 0.0
+        return float(own()) if own is not None and getattr(own, "__defaults__", None) else 0.0
     if own is None:
         raise ValueError(f"prior must be None for {type(theta).__name__}, which has no log_prior; drop the argument or give the model that method")
     return float(own(prior))
@@ -179,7 +179,7 @@ def iterate(theta, # a model, or an EMState to go on from
 @dataclass(frozen=True, eq=False)
 class EMResult(EMState):
     "The last state of a run and how it came about."
-    bounds: np.ndarray = None # (n_iter + 1,) the bound at the start and after each step, in nats
+    bounds: np.ndarray = field(default_factory=lambda: np.empty(0)) # (n_iter + 1,) the bound at the start and after each step, in nats
     n_iter: int = 0 # steps in this run
     converged: bool = False # whether the stopping rule was met
     reason: str = "" # why the run stopped, in words
@@ -203,7 +203,7 @@ def one_interrupt() -> Iterator[None]:
 
 def rule_of(stop, tol: float, data) -> Rule:
     "The stopping rule that the user named, or made."
-    if callable(stop): return stop
+    if callable(stop): return stop # type: ignore[return-value]
     if stop not in ("bound", "theta"):
         raise ValueError(f"stop must be 'bound', 'theta' or a function of the last states, got {stop!r}")
     if isinstance(tol, (bool, str)) or tol is None or not np.isscalar(tol) or not tol >= 0:
@@ -268,7 +268,7 @@ def em(theta, # a model, or an EMState to go on from
             reason, converged = "interrupted", False
             if len(bounds) <= state.t - began_at: bounds.append(state.bound) # the step was done, its entry was not
         except Exception as e: # nothing is lost: the error carries the last good state
-            e.state = state
+            e.state = state # type: ignore[attr-defined]
             e.add_note(f"em stopped at t = {state.t} with bound {state.bound:.6g}; the last good state is in this error's .state")
             raise
         finally:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 import zlib
 import numpy as np
 
@@ -22,6 +22,8 @@ def readonly(a: np.ndarray) -> np.ndarray: # the same array
 
 class Parameters:
     "Base of frozen dataclasses whose arrays are read-only, also after pickle and deepcopy."
+    __dataclass_fields__: ClassVar[dict]
+
     @classmethod
     def trusted(cls, **values): # every field by name
         "An object from values that are known to be right: nothing is checked or copied."

@@ -64,14 +64,17 @@ def clusters(z: np.ndarray, # (n, d)
             ) -> np.ndarray: # (n,) the nearest centre of every row
     "Some rounds of k-means."
     k = len(centres)
-    for r in range(rounds + 1):
+    def nearest():
         labels = np.empty(len(z), np.intp)
         for a in range(0, len(z), 8192): # no table of all rows and centres
             labels[a:a + 8192] = (0.5 * (centres * centres).sum(1) - z[a:a + 8192] @ centres.T).argmin(1)
-        if r == rounds: return labels
+        return labels
+    for _ in range(rounds):
+        labels = nearest()
         count = np.bincount(labels, w, k)
         sums = np.stack([np.bincount(labels, w * column, k) for column in z.T], 1)
         centres = np.where(count[:, None] > 0, sums / np.where(count > 0, count, 1.0)[:, None], centres)
+    return nearest()
 
 # %% ../nbs/starts.ipynb #ffefd972
 def space(family, data: Data) -> np.ndarray: # (n, d') family: a class
@@ -160,9 +163,9 @@ def short_runs(candidates: Iterable[Callable], # () -> (theta, its data): all th
             except FAILS as e: failed = e
             else: left -= 1
     except KeyboardInterrupt as stop:
-        if best := ranked(arrived) or ranked(field): stop.theta = best[0].run.theta # nothing is lost
+        if best := ranked(arrived) or ranked(field): stop.theta = best[0].run.theta # type: ignore[attr-defined]  nothing is lost
         raise
-    if not arrived: raise failed
+    if not arrived: raise failed or ValueError("candidates must not be empty")
     return ranked(arrived)[0].run.theta
 
 # %% ../nbs/starts.ipynb #b3045cda
@@ -203,8 +206,8 @@ def start(build: Callable, # (shares (k,), family) -> model
             part = take(data, rows).replaced(weights=readonly(own))
         resp = responsibilities(z[rows], own, k, rng, part.labels)
         theta = build(np.full(k, 1 / k), make(part, resp, **options))
-        return theta if held is None else sorted_out(held(theta), part), part
-    def sorted_out(theta, part): # what is free, fitted to what is held
+        return theta if held is None else sorted_out(held, held(theta), part), part
+    def sorted_out(held, theta, part): # what is free, fitted to what is held
         resp = theta.resp(part)
         own = resp if part.weights is None else resp * part.weights[:, None]
         return held(build(own.sum(0) / own.sum(), make(part, resp, **options)))
@@ -267,7 +270,7 @@ def best_of(model, # a class with `start(x, k, ..., rng=, n_starts=)`
                 rows.append((np.nan, 0, f"{type(e).__name__}: {e}"))
     except KeyboardInterrupt:
         if not runs: raise
-    if not runs: raise failed
+    if not runs: raise failed or KeyboardInterrupt
     bounds, n_iter, reasons = zip(*rows)
     table = Ends.trusted(bounds=np.array(bounds), n_iter=np.array(n_iter), reasons=reasons, unit=float(getattr(data, "mean_weight", 1.0)))
     return BestOf.trusted(**ranked(runs)[0].run.__getstate__(), table=table)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from functools import cache
 import numpy as np
 from ..data.rows import Data, tiles
-from .logs import EXP_MIN, LOG_ZERO, safe_log, softmax, unlog
+from .logs import LOG_ZERO, softmax
 from ..settings import current_backend
 
 # %% auto #0

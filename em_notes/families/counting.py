@@ -10,7 +10,7 @@ from scipy.special import expit, logit, xlog1py, xlogy
 from ..book.exponential_families import deviance, from_logits, stirling
 from ..data.checks import by_row, generator, probabilities, simplex, whole
 from ..data.rows import Data, place
-from ..engine.tiles import LOG_ZERO, safe_log
+from ..engine.logs import LOG_ZERO, safe_log
 from .base import EPS, SAFE, Family, Natural, Symbols, Tiled, check_count, kept
 from .priors import PSEUDO, BetaPrior, DirichletPrior, GammaPrior
 from ..protocol import Stats, readonly

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import logsumexp, softmax, xlogy
 from ..data.checks import generator, simplex, whole
 from ..data.rows import Data
-from ..engine.tiles import LOG_ZERO, safe_log, unlog
+from ..engine.logs import LOG_ZERO, safe_log, unlog
 from .base import Family, check_family, form, prepared, read, weighted_stats
 from .gaussian import Gaussian
 from .priors import DirichletPrior, weak

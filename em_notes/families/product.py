@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from ..data.checks import generator
 from ..data.rows import Data, as_data
-from ..engine.tiles import LOG_ZERO
+from ..engine.logs import LOG_ZERO
 from .base import EPS, Family, Tiled, check_family, form, prepared, read, weighted_stats
 from .priors import weak
 from ..protocol import Parameters, Stats, need, readonly

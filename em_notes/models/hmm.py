@@ -11,7 +11,7 @@ from functools import partial
 from itertools import product
 from typing import Any
 import numpy as np
-from scipy.special import softmax, xlogy
+from scipy.special import softmax
 from .. import starts
 from ..book import hmm as lesson
 from ..book.chains import safe_log, stationary
@@ -92,7 +92,7 @@ def from_rows(rows: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, int]: # new 
     "Probability vectors from logits against each row's last positive entry."
     new, at = np.zeros(rows.shape), 0
     for p, q in zip(rows, new):
-        n = np.count_nonzero(p) - 1
+        n = int(np.count_nonzero(p)) - 1
         q[p > 0] = softmax(np.append(v[at:at + n], 0.0))
         at += n
     return new, at

@@ -15,7 +15,7 @@ from scipy.special import logsumexp, softmax, xlogy
 from .. import starts
 from ..data.checks import as_labels, generator, simplex, whole
 from ..data.rows import Data, rows, tiles
-from ..engine.tiles import LOG_ZERO, safe_log, unlog
+from ..engine.logs import LOG_ZERO, safe_log, unlog
 from ..families.base import check_family, form, prepared, read, seen, weighted_stats
 from ..families.gaussian import Gaussian
 from ..families.priors import DirichletPrior, weak
@@ -132,9 +132,9 @@ def numbers(columns, names: tuple | None) -> list: # of columns
 def halves(theta: Mixture, data: Data) -> tuple[Data, Data] | None:
     "The first and the second half of the rows; None where a half has nothing in it."
     half = len(data) // 2
-    parts = [rows(data, 0, half), rows(data, half, len(data))]
-    if not half or any(p.total == 0 or (p.observed is not None and not p.observed.any()) for p in parts): return None
-    return tuple(theta.prepare(p.replaced(kind="", own=None)) for p in parts)
+    one, two = rows(data, 0, half), rows(data, half, len(data))
+    if not half or any(p.total == 0 or (p.observed is not None and not p.observed.any()) for p in (one, two)): return None
+    return theta.prepare(one.replaced(kind="", own=None)), theta.prepare(two.replaced(kind="", own=None))
 
 def as_order(order, k: int) -> np.ndarray: # (k,)
     "Each of the components once, or a ValueError."

@@ -5,13 +5,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from scipy import stats as dist
-from em_notes import (GMM, Bernoulli, Categorical, Degenerate, DirichletPrior, Gaussian, Mixture, MixtureFamily, MixturePrior, NormalInverseWishart, Poisson, Product,
-                      backend, check_model, em, threads)
+from em_notes import (GMM, Degenerate, DirichletPrior, Mixture, MixturePrior, NormalInverseWishart, Poisson, check_model, em)
 from em_notes.data import datasets
 from em_notes.laws import same
 from em_notes.protocol import leaves
 from em_notes.steps import hard
-from toys import COVARIANCES, FAMILIES, Centres, cov_shape, interior_prior, random_mixture
+from toys import COVARIANCES, FAMILIES, cov_shape, interior_prior, random_mixture
 
 @pytest.mark.parametrize("family", FAMILIES)
 @settings(max_examples=8, deadline=None, derandomize=True)

@@ -14,7 +14,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 from scipy.stats import beta
 
-from em_notes.driver import BoundFell, EMResult, by_gain, em, em_init, em_step, gain_to_come, iterate, theta_change
+from em_notes.driver import BoundFell, EMResult, em, em_init, em_step, gain_to_come, iterate, theta_change
 from em_notes.laws import LAWS, check_model
 from em_notes.models.mixture import GMM, Mixture
 from em_notes.protocol import EMState, Stats, leaves
