@@ -19,7 +19,7 @@ from ..data.checks import generator, simplex, whole
 from ..data.rows import Data, take
 from ..data.sequences import Sequences, as_sequences, as_states, pick
 from ..engine import chains
-from ..engine.tiles import LOG_ZERO, unlog
+from ..engine.logs import LOG_ZERO, unlog
 from ..families.base import Family, Form, check_family, form, prepared, read, seen
 from ..families.gaussian import Gaussian
 from ..families.priors import DirichletPrior, weak
