@@ -65,7 +65,7 @@ def posterior_all(initial, trans, loglik, offsets,
             walks.smooth_some(*own, a, z, w, gamma, table)
             parts.append((a, table))
         in_parts(messages, offsets, work)
-        if weights is not None: steps = sum(table[0] for _, table in sorted(parts, key=lambda p: p[0]))
+        if weights is not None: steps = np.sum([table[0] for _, table in sorted(parts, key=lambda p: p[0])], axis=0)
         return logs, gamma, steps, total
     logs, total, _ = filter_all(initial, trans, loglik, offsets)
     for s, at in each(offsets):
