@@ -44,9 +44,9 @@ check: $(READY) ## before a commit, under a minute: lint, types, modules in sync
 test: $(READY) ## modules in sync, notebooks with warnings as errors, pytest, every page in a browser
 	@echo "Comparing the modules with a fresh export of the notebooks"
 	@$(BIN)/python -m tools.sync
-	@echo "Testing the notebooks, warnings being errors"
-	@PYTHONWARNINGS=error $(BIN)/nbdev_test --n_workers 2 --do_print
-	@echo "Running the tests; the pages are rendered first and opened in a browser"
+	@echo "Running copies of the notebooks, warnings being errors, and rendering them"
+	@$(BIN)/python -m tools.book --nbconvert --out _build/site
+	@echo "Running the tests; the pages are opened in a browser"
 	@$(BIN)/python -m pytest
 
 coverage: $(READY) ## which lines the fast tests reach, with numpy in place of compiled kernels
