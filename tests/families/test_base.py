@@ -48,7 +48,7 @@ def test_rows_without_anything_in_them():
 
 @pytest.mark.parametrize("wrong", ["poisson", Poisson, [1.0, 5.0], None, 3, int, Family])
 def test_what_is_no_family(wrong):
-    "H17, R7: AttributeErrors."
+    "What is no family is said, not an AttributeError."
     with pytest.raises(ValueError, match="^emit must be a family"): check_family(wrong, "emit")
 
 
@@ -81,7 +81,7 @@ def test_data_of_another_family_are_checked_again():
 
 
 def test_raw_arrays_and_prepared_data_alike():
-    "M15: a family's log_prob of a raw array was an AttributeError."
+    "A family's log_prob of a raw array was an AttributeError."
     p = Poisson([[1.0, 2.0], [3.0, 4.0]])
     x = [[0, 1], [2, 3]]
     np.testing.assert_array_equal(p.log_prob(x), p.log_prob(p.prepare(x)))

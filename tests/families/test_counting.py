@@ -15,7 +15,7 @@ from families.random_families import climb
 
 @pytest.mark.parametrize("x, r", [(0, 0.5), (1, 0.5), (1, 1.0), (2, 1e-9), (5, 5.5), (1e6, 1e6 + 300), (1e9, 1e9 + 1), (1e12, 1e12 - 3e6), (1e15, 1e15 + 1e8), (1e15, 2e15), (7, 1e15)])
 def test_the_deviance_keeps_its_digits(x, r):
-    "M6: right to 1e-12 relative for counts up to 1e15, by 50 digits."
+    "Right to 1e-12 relative for counts up to 1e15, by 50 digits."
     from decimal import Decimal, localcontext
     with localcontext() as c:
         c.prec = 50
@@ -35,7 +35,7 @@ def test_densities_sum_to_one_and_are_scipys(rate):
 
 @pytest.mark.parametrize("rate", [1e5, 1e7, 1e10, 1e12, 1e14, 1e15])
 def test_large_counts_never_fall_and_a_wrong_step_is_seen(rate):
-    "M6, R2, H1: rounding explains what is left; an M-step off by a thousandth of a standard deviation is far more."
+    "Rounding explains what is left; an M-step off by a thousandth of a standard deviation is far more."
     for seed in range(2):
         rng = np.random.default_rng(seed)
         x = rng.poisson(np.array([rate, rate + 3 * rate ** .5])[rng.integers(2, size=2000)]).astype(float)
@@ -49,7 +49,7 @@ def test_large_counts_never_fall_and_a_wrong_step_is_seen(rate):
 
 @pytest.mark.parametrize("rates, kind", [([3.0, 8.0], Natural), ([1e9, 1e9 + 1e5], Natural), ([3.0, 1e9], Tiled), ([1.0, 1e15], Tiled)])
 def test_responsibilities_of_large_counts(rates, kind):
-    "R2: they were off by 7e-8 at 1e8 and by 0.17 at 1e14."
+    "They were off by 7e-8 at 1e8 and by 0.17 at 1e14."
     from decimal import Decimal, localcontext
     rng = np.random.default_rng(1)
     p = Poisson(rates)
@@ -80,7 +80,7 @@ def test_large_counts_with_gaps():
 
 
 def test_impossible_rows_of_small_weight():
-    "R3: accepted silently when their weight was below 0.1."
+    "Accepted silently when their weight was below 0.1."
     c = Categorical([[.5, .5, 0], [1., 0, 0]])
     p = Poisson([[0.0], [0.0]])
     for kernels in ("numpy", "numba"):
@@ -111,7 +111,7 @@ def test_a_rate_of_zero():
     (lambda: Categorical([[.5, .5, 0, 0], [.1, .2, .3, .4]]), DirichletPrior(1.5)), (lambda: Bernoulli([[0., .5, 1.], [.2, .3, .4]]), BetaPrior(2.0, 3.0)),
     (lambda: Poisson([[0., 2.], [1., 3.]]), GammaPrior(2.0, 0.5))])
 def test_map_from_a_start_with_zeros_rises(make, prior):
-    "H2: the prior density was 0 at a zero of the start, and the data were blamed. H15: coordinates of fixed length."
+    "The prior density was 0 at a zero of the start, and the data were blamed. Coordinates of fixed length."
     family, rng = make(), np.random.default_rng(2)
     x = family.sample(rng.integers(2, size=200), rng)
     new, _, bounds, worst = climb(family, x, 30, prior)
@@ -123,7 +123,7 @@ def test_map_from_a_start_with_zeros_rises(make, prior):
 
 
 def test_a_zero_that_a_fit_reached_is_still_counted():
-    "H15: the number of parameters depended on tol."
+    "The number of parameters depended on tol."
     c = Categorical([[.4, .3, .3], [.3, .3, .4]])
     new = c.maximize(c.stats([0, 1, 2], np.array([[1.0, 0], [1, 0], [0, 1]])))
     assert (new.probs == 0).sum() == 3 and new.n_parameters == c.n_parameters == 4 and len(new.to_vector()) == 1
@@ -133,7 +133,7 @@ def test_a_zero_that_a_fit_reached_is_still_counted():
 
 
 def test_alpha_of_one_is_no_prior():
-    "H16."
+    "alpha = 1 is no prior."
     flat, rng = DirichletPrior(1.0), np.random.default_rng(3)
     c = Categorical(rng.dirichlet(np.ones(4), 2))
     s = c.stats(rng.integers(4, size=30), rng.dirichlet(np.ones(2), 30))
@@ -155,7 +155,7 @@ def test_alpha_of_one_is_no_prior():
     ([0, -1], r"x\[1, 0\] is -1"), ([0, np.inf], "must be finite"), ([0, 10 ** 400], "must hold real numbers"), ([0, 10 ** 12], "up to some thousands, but"),
     ([4624, 4625, 10 ** 6], "different symbols, 3, but the largest is 1000000; code the symbols"), ([0, 10 ** 10], "code the symbols"), ([], "at least one row"), ([0, 1 + 1j], "real numbers")])
 def test_symbols_are_looked_at_before_they_are_counted(x, message):
-    "H13, R7: ids took 15 s or all memory; text was to be turned to float; inf was an OverflowError."
+    "Ids took 15 s or all memory; text was to be turned to float; inf was an OverflowError."
     with pytest.raises(ValueError, match=message):
         data = read(Categorical, x)
         Categorical.start(data, np.ones((len(data), 1)))
@@ -172,7 +172,7 @@ def test_symbols_that_no_row_shows_and_rows_without_a_symbol():
 
 @pytest.mark.parametrize("family, probs", [(Categorical, np.random.default_rng(4).dirichlet(np.ones(7), 3)), (Bernoulli, np.random.default_rng(4).uniform(size=(3, 4)))])
 def test_float32_and_eight_digits(family, probs):
-    "M7, P1: refused; what is off by rounding of its own type is divided out."
+    "Refused; what is off by rounding of its own type is divided out."
     for rounded in (probs.astype(np.float32), np.round(probs, 8)):
         own = family(rounded)
         np.testing.assert_allclose(own.table, probs, atol=1e-6)
@@ -199,7 +199,7 @@ def test_a_posterior_without_a_mode_says_so():
 
 
 def test_a_weak_prior_holds_zeros_and_ones_up():
-    "H14: half exact zeros, a stuck sensor."
+    "Half exact zeros, a stuck sensor."
     x = np.repeat([[0.0, 0.0], [0.0, 3.0]], 30, axis=0)
     for cls, rows in ((Poisson, x), (Bernoulli, np.minimum(x, 1)), (Exponential, x), (Categorical, x[:, 1:])):
         data = read(cls, rows)

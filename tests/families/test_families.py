@@ -178,7 +178,7 @@ def test_a_start_from_clusters(kind, gaps):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_wrong_priors_are_named(kind):
-    "H17, M11: a prior of another family, a class, a word."
+    "A prior of another family, a class, a word."
     family, x, _, _, data = example(kind, False)
     stats = family.stats(data, np.full((len(x), 2), 0.5))
     other = interior_prior("poisson" if kind in (*GAUSSIANS, "bernoulli", "categorical") else "bernoulli")

@@ -35,13 +35,13 @@ def invoices():
 @pytest.mark.parametrize("covariance", ["full", "tied"])
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_invoices_never_fall(k, covariance):
-    "M1: net, and tax to the cent. The maximum for one component is known from rational arithmetic."
+    "Net, and tax to the cent. The maximum for one component is known from rational arithmetic."
     x = invoices()
     start = Gaussian.start(Gaussian.read(x), clusters(Gaussian.read(x), k, 0), covariance=covariance)
     family, _, bounds, worst = climb(start, x, 60)
     assert worst < 0.1
     if k == 1: assert abs(bounds[-1] + 6537.28678) < 1e-5
-    back = Gaussian(family.means, family.covs, covariance)  # R9: the covariances are symmetric and accepted back
+    back = Gaussian(family.means, family.covs, covariance)  # the covariances are symmetric and accepted back
     np.testing.assert_array_equal(back.covs, np.swapaxes(back.covs, -1, -2))
     np.testing.assert_allclose(back.log_prob(x), family.log_prob(x), rtol=0.1)
 
@@ -49,7 +49,7 @@ def test_invoices_never_fall(k, covariance):
 @pytest.mark.parametrize("thick", [1e-3, 1e-5, 1e-7])
 @pytest.mark.parametrize("covariance", ["full", "tied"])
 def test_crossing_and_parallel_lines_never_fall(thick, covariance):
-    "H1: columns collinear to 1e-5, in every component or in all the data."
+    "Columns collinear to 1e-5, in every component or in all the data."
     rng = np.random.default_rng(1)
     t, slope = rng.standard_normal(300), np.repeat([1.0, -1.0 if covariance == "full" else 1.0], 150)
     x = np.column_stack([t, slope * t + np.repeat([0, 3 * thick], 150) + thick * rng.standard_normal(300)])
@@ -102,7 +102,7 @@ def test_a_component_that_shrinks_in_one_step_is_summed_anew():
 
 @pytest.mark.parametrize("weight", [1e-9, 1.0, 1e6])
 def test_heavy_and_light_weights_never_fall(weight):
-    "M1, R2: weights of 1e6 with a log-likelihood near 0."
+    "Weights of 1e6 with a log-likelihood near 0."
     rng = np.random.default_rng(4)
     x = np.concatenate([rng.standard_normal(200), 4 + rng.standard_normal(200)])[:, None]
     start = Gaussian([[0.0], [4.0]], [[[1.0]], [[1.0]]])
@@ -127,7 +127,7 @@ def test_an_m_step_off_by_a_thousandth_is_more_than_rounding():
 @pytest.mark.parametrize("covariance", ["full", "diag", "spherical"])
 @pytest.mark.parametrize("k", [2, 3])
 def test_one_far_reading_among_500(k, covariance):
-    "M2: the error says where and how; the cure that it names works as written."
+    "The error says where and how; the cure that it names works as written."
     rng = np.random.default_rng(0)
     x = np.concatenate([rng.standard_normal(250), 6 + rng.standard_normal(250), [1000.0]])[:, None]
     own = np.repeat([0, min(1, k - 2), k - 1], [250, 250, 1]) if k == 2 else np.repeat([0, 1, 2], [250, 250, 1])
@@ -153,7 +153,7 @@ def test_tied_says_tied_and_others_do_not():
 @pytest.mark.parametrize("make", ["constant column", "many zeros", "five points"])
 @pytest.mark.parametrize("covariance", GAUSSIANS)
 def test_the_weak_prior_holds_what_data_let_fall(make, covariance):
-    "M2, peers.md: constant columns, log1p of counts with exact zeros, answers on five points, more parameters than rows."
+    "Constant columns, log1p of counts with exact zeros, answers on five points, more parameters than rows."
     rng = np.random.default_rng(6)
     x = {"constant column": np.column_stack([rng.standard_normal((60, 2)), np.full(60, 7.0)]),
          "many zeros": np.log1p(rng.poisson(0.3, (200, 4))), "five points": rng.integers(1, 6, (80, 3)).astype(float)}[make]
@@ -187,7 +187,7 @@ def test_more_columns_than_rows_with_the_weak_prior():
     (NormalInverseWishart(0, 1, 1.0, 0.5), "df of NormalInverseWishart must be greater than d - 1 = 1"), (NormalInverseWishart([0, 0, 0], 1, 1.0, 5), "mean of NormalInverseWishart"),
     (NormalInverseWishart(0, 1, [[1, 2], [2, 1]], 5), "scatter of NormalInverseWishart must be positive definite"), (NormalInverseWishart(0, 1, [[1, 0.5], [0, 1]], 5), None)])
 def test_prior_arguments_are_named(prior, message):
-    "M11, R7."
+    "A prior's own arguments are named."
     g = Gaussian(np.zeros((1, 2)), np.eye(2)[None])
     s = g.stats(np.random.default_rng(0).standard_normal((20, 2)), np.ones((20, 1)))
     for call in (lambda: g.maximize(s, prior), lambda: g.log_prior(prior)):
@@ -206,7 +206,7 @@ def test_scatter_as_a_number_or_a_vector(covariance):
 
 
 def test_a_prior_on_covariances_alone_leaves_the_means():
-    "peers.md: kappa = 0 was refused."
+    "Kappa = 0 was refused."
     g = random_family("full", 2, np.random.default_rng(8))
     s = g.stats(np.random.default_rng(9).standard_normal((30, 3)), np.full((30, 2), 0.5))
     free, held = g.maximize(s), g.maximize(s, NormalInverseWishart(None, 0, 1.0, 5))
@@ -217,7 +217,7 @@ def test_a_prior_on_covariances_alone_leaves_the_means():
 # --- the rest ---
 
 def test_a_copy_knows_its_own_factor():
-    "M12: pickle and deepcopy dropped the read-only flag, and a changed array left the cached factor stale."
+    "Pickle and deepcopy dropped the read-only flag, and a changed array left the cached factor stale."
     g = Gaussian([[0.0, 0.0]], [np.eye(2)])
     g.log_prob([[1.0, 1.0]])
     for again in (copy.deepcopy(g), pickle.loads(pickle.dumps(g))):
