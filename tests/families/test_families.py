@@ -113,7 +113,7 @@ def test_coordinates_labels_copies_and_distance(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_sampling_is_right_and_takes_no_second_table(kind):
-    "M9: `sample` made (n, d, d) and (n, k) temporaries."
+    "`sample` once made (n, d, d) and (n, k) temporaries."
     rng = np.random.default_rng(4)
     family = random_family(kind, 4, rng)
     z = rng.integers(4, size=40_000)
