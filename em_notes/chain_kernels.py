@@ -4,10 +4,10 @@
 
 # %% ../nbs/chain_kernels.ipynb #a3fb4ee9
 from __future__ import annotations
-import math, os, threading
+import math, threading
 from concurrent.futures import wait
 import numpy as np
-from .kernels import Settings, checked_setting, pool_of
+from .kernels import current, start_helper
 from .lanes import (LOGS, add_outer, column, compiled, every, flush, load, load_part,
                             load_row, padded, rows, store, store_part, store_row, through, total,
                             unflush, width)
@@ -273,15 +273,15 @@ def large_many(initial, trans, back, b, offsets, first, last, weights,
 # %% ../nbs/chain_kernels.ipynb #277680db
 def together(tasks: list) -> list: # their results in order
     "Run functions without arguments, side by side where there are threads."
-    n = min(checked_setting("threads", Settings.threads), len(tasks))
+    workers = current("threads")
+    n = min(workers, len(tasks))
     if n < 2: return [task() for task in tasks]
     todo = iter(range(1, len(tasks)))
     out = [None] * len(tasks)
     def worker():
         # each task is handed to one thread: `next` holds the interpreter's lock
         for i in todo: out[i] = tasks[i]()
-    pool = pool_of(os.getpid(), checked_setting("threads", Settings.threads))
-    helpers = [pool.submit(worker) for _ in range(n - 1)]
+    helpers = [start_helper(worker, workers) for _ in range(n - 1)]
     try:
         out[0] = tasks[0]()
         worker()

@@ -6,8 +6,9 @@
 from __future__ import annotations
 import math, os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
 from functools import lru_cache
 from importlib import import_module
 from typing import NamedTuple
@@ -15,10 +16,10 @@ import numpy as np
 from .data import Data, tiles
 
 # %% auto #0
-__all__ = ['LOG_ZERO', 'EXP_MIN', 'BLOCK_FLOPS', 'BLOCK_BYTES', 'CALL_FLOPS', 'safe_log', 'unlog', 'features', 'softmax',
-           'tile_rows', 'cores', 'Settings', 'checked_setting', 'setting', 'backend', 'threads', 'load_compiled',
-           'compiled', 'NaturalForm', 'log_joints', 'em_pass', 'whiten', 'whitened_joints', 'whitened_pass',
-           'block_rows', 'pool_of', 'sweep']
+__all__ = ['LOG_ZERO', 'EXP_MIN', 'DEFAULTS', 'SETTINGS', 'BLOCK_FLOPS', 'BLOCK_BYTES', 'CALL_FLOPS', 'safe_log', 'unlog',
+           'features', 'softmax', 'tile_rows', 'cores', 'checked_setting', 'current', 'setting', 'backend', 'threads',
+           'load_compiled', 'compiled', 'NaturalForm', 'log_joints', 'em_pass', 'whiten', 'whitened_joints',
+           'whitened_pass', 'block_rows', 'pool_of', 'start_helper', 'sweep']
 
 # %% ../nbs/kernels.ipynb #46d8ec77
 LOG_ZERO = -1e200 # stands for log 0: 0 * LOG_ZERO is 0, where 0 * -inf would be nan
@@ -82,10 +83,9 @@ def cores() -> int: # processors this process may run on
     "How many threads make sense."
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-class Settings:
-    "How passes run: by which code, in how many threads."
-    backend = os.environ.get("EM_NOTES_KERNELS", "numba")
-    threads = os.environ.get("EM_NOTES_THREADS", "")
+# how passes run: by which code, in how many threads; and the blocks that say otherwise
+DEFAULTS = dict(backend=os.environ.get("EM_NOTES_KERNELS", "numba"), threads=os.environ.get("EM_NOTES_THREADS", ""))
+SETTINGS = {name: ContextVar(name, default=()) for name in DEFAULTS}
 
 def checked_setting(name: str, value): # the value, or a ValueError
     "A setting that has been looked at."
@@ -98,13 +98,18 @@ def checked_setting(name: str, value): # the value, or a ValueError
     if n < 1: raise ValueError(f"threads must be a whole number >= 1, got {value!r}; it is also read from EM_NOTES_THREADS")
     return n
 
+def current(name: str): # the value of a setting
+    "What the innermost block of this context says, or the environment. A pass asks once."
+    blocks = SETTINGS[name].get()
+    return blocks[-1][0] if blocks else checked_setting(name, DEFAULTS[name])
+
 @contextmanager
 def setting(name: str, value): # for `with`
     "A setting for the length of a block."
-    value, before = checked_setting(name, value), getattr(Settings, name)
-    setattr(Settings, name, value)
+    block, blocks = [checked_setting(name, value)], SETTINGS[name]
+    blocks.set((*blocks.get(), block))
     try: yield
-    finally: setattr(Settings, name, before)
+    finally: blocks.set(tuple(b for b in blocks.get() if b is not block)) # an outer one may end first
 
 def backend(name: str): return setting("backend", name) # `with backend("numpy"):` runs the numpy code
 def threads(n: int): return setting("threads", n) # `with threads(1):` runs on one core
@@ -118,7 +123,7 @@ def load_compiled(): # the module, or None
 
 def compiled(*arrays) -> object: # the module of compiled kernels, or None for numpy
     "Which code runs: compiled, unless it is switched off or a parameter is not finite."
-    if checked_setting("backend", Settings.backend) == "numpy" or not all(np.isfinite(a).all() for a in arrays): return None
+    if current("backend") == "numpy" or not all(np.isfinite(a).all() for a in arrays): return None
     return load_compiled()
 
 # %% ../nbs/kernels.ipynb #47d6c1de
@@ -206,10 +211,14 @@ def block_rows(n: int, flops: int, size: int) -> int: # n rows, operations a row
     least = max(-(-n // 64), BLOCK_FLOPS // flops, -(-n * size // BLOCK_BYTES) if 8 * size < BLOCK_BYTES else -(-n // 8))
     return -(-least // 256) * 256
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=8)
 def pool_of(pid: int, workers: int) -> ThreadPoolExecutor:
     "Helping threads. They belong to a process: a fork copies none, so the child makes its own."
     return ThreadPoolExecutor(workers, "em_notes")
+
+def start_helper(work: Callable, workers: int) -> Future:
+    "Do `work` in a helping thread, which sees the settings of the thread that asks."
+    return pool_of(os.getpid(), workers).submit(copy_context().run, work)
 
 def sweep(n: int, # rows
           flops: int, # operations a row, roughly
@@ -227,10 +236,10 @@ def sweep(n: int, # rows
             for lo in range(starts[b], end, step):
                 if stop: return
                 bounds[b] += work(own, lo, min(lo + step, end))
-    helpers = min(checked_setting("threads", Settings.threads), len(starts)) - 1
-    pool = pool_of(os.getpid(), checked_setting("threads", Settings.threads)) if helpers else None
+    workers = current("threads")
+    helpers = min(workers, len(starts)) - 1
     try:
-        futures = [pool.submit(worker) for _ in range(helpers)]
+        futures = [start_helper(worker, workers) for _ in range(helpers)]
         worker()
         for f in futures:
             if not f.cancel(): f.result() # one that has not begun is not needed any more

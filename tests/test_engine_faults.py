@@ -3,6 +3,8 @@ import os
 import resource
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,8 @@ import pytest
 
 import em_notes
 from em_notes import HMM
+from em_notes import kernels as K
+from em_notes.em import em
 from models import random_mixture
 
 ROOT = Path(em_notes.__file__).parent.parent
@@ -92,3 +96,45 @@ def test_rows_end_where_they_end():
             out = np.full((k, n), 7.0)
             E.turn(l, out, n, k)
             assert np.array_equal(out, l.T)
+
+
+def test_fits_side_by_side_keep_their_own_settings():
+    thetas = [model("mixture", "full"), model("hmm", "full"), model("hmm", "categorical"), model("mixture", "poisson")]
+    xs = [theta.sample([300] * 8 if isinstance(theta, HMM) else 3000, 1)[0] for theta in thetas]
+    settings = [(name, n) for name in ("numba", "numpy") for n in (1, 2, 3)]
+
+    def fit(i, name, n):
+        with K.backend(name), K.threads(n):
+            result = em(thetas[i], xs[i], max_iter=3, tol=0)
+            assert (K.current("backend"), K.current("threads")) == (name, n)
+            return result.bounds
+
+    jobs = [(i, *s) for i in range(4) for s in settings] * 2
+    alone = {job: fit(*job) for job in set(jobs)}
+    with ThreadPoolExecutor(16) as pool: together = list(pool.map(fit, *zip(*jobs)))
+    for job, bounds in zip(jobs, together, strict=True): assert np.array_equal(bounds, alone[job])
+    assert K.current("backend") == K.DEFAULTS["backend"]
+
+
+def test_blocks_of_settings_may_end_in_any_order():
+    def block(n):
+        with K.threads(n): yield
+
+    before, steps = K.current("threads"), [block(n) for n in (11, 12, 13)]
+    for s in steps: next(s)
+    for s, then in zip(steps, (13, 13, before)):
+        next(s, None)
+        assert K.current("threads") == then
+    with K.backend("numpy"), ThreadPoolExecutor(1) as pool:
+        assert pool.submit(K.current, "backend").result() == K.DEFAULTS["backend"] # another thread's are its own
+
+
+def test_helping_threads_see_the_settings_of_their_caller():
+    from em_notes.chain_kernels import together
+    seen = lambda: (threading.current_thread().name, K.current("backend"), K.current("threads"))
+    barrier = threading.Barrier(3)
+    def task():
+        barrier.wait(30) # so that every thread takes one
+        return seen()
+    with K.threads(3), K.backend("numpy"): got = together([task] * 3)
+    assert len({name for name, *_ in got}) == 3 and {tuple(rest) for _, *rest in got} == {("numpy", 3)}

@@ -269,7 +269,7 @@ def test_numpy_by_environment_and_without_the_compiler():
     assert run(loaded) == "True True"
     assert run(loaded, EM_NOTES_KERNELS="numpy") == "False False"
     assert run(loaded, NUMBA_DISABLE_JIT="1") == "False False"
-    assert run(FIT + "print(K.checked_setting('threads', K.Settings.threads))", EM_NOTES_THREADS="7") == "7"
+    assert run(FIT + "print(K.current('threads'))", EM_NOTES_THREADS="7") == "7"
 
 
 def test_importing_the_package_leaves_the_compiler_alone():
