@@ -6,8 +6,8 @@ NB     ?=
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-# numba's cache of a kernel does not see that a kernel of another file changed: a folder for each version of them all.
-export NUMBA_CACHE_DIR := $(abspath _build/numba-$(shell cat em_notes/compiled.py em_notes/lanes.py em_notes/*_kernels.py | cksum | cut -d' ' -f1))
+# Compiled kernels are kept here; `make clean` removes them.
+export NUMBA_CACHE_DIR := $(abspath _build/numba)
 
 .DEFAULT_GOAL := help
 .PHONY: help book lab serve test bench freeze clean

@@ -4,38 +4,85 @@
 
 # %% ../nbs/lanes.ipynb #38cb81fb
 from __future__ import annotations
-import operator
+import operator, pickle, sys
+from functools import lru_cache
+from hashlib import blake2b
+from pathlib import Path
+import numba
 import numpy as np
 from llvmlite import ir
 from llvmlite.binding import get_default_triple, get_host_cpu_features
 from numba import njit, types
 from numba.core import cgutils
+from numba.core.caching import FunctionCache
+from numba.core.serialize import dumps
 from numba.extending import intrinsic, models, overload, register_model
+import em_notes
 
 # %% auto #0
-__all__ = ['LOGS', 'FAST', 'NUMBER', 'plus', 'times', 'larger', 'total', 'largest', 'HAS_FLUSH', 'FLUSH', 'WIDEST', 'compiled',
-           'Lanes', 'LanesModel', 'vector', 'width', 'place', 'picked', 'spread', 'load', 'store', 'load_row',
-           'store_row', 'call', 'digit', 'at_most', 'numbers', 'load_part', 'store_part', 'padded', 'lane_by_lane',
-           'largest_of', 'add_lanes', 'multiply_lanes', 'every', 'reduction', 'first_equal', 'times_power', 'above',
-           'group_largest', 'one_of_each', 'places', 'rows', 'store_rows', 'in_pairs', 'through', 'add_outer', 'turned',
-           'best_through', 'flush', 'unflush', 'column']
+__all__ = ['LOGS', 'FAST', 'NUMBER', 'plus', 'times', 'larger', 'total', 'largest', 'HAS_FLUSH', 'FLUSH', 'WIDEST', 'stamp_of',
+           'KernelCache', 'compiled', 'Lanes', 'LanesModel', 'vector', 'width', 'place', 'picked', 'spread', 'load',
+           'store', 'load_row', 'store_row', 'call', 'digit', 'at_most', 'numbers', 'load_part', 'store_part', 'padded',
+           'lane_by_lane', 'largest_of', 'add_lanes', 'multiply_lanes', 'every', 'reduction', 'first_equal',
+           'times_power', 'above', 'group_largest', 'one_of_each', 'places', 'rows', 'store_rows', 'in_pairs',
+           'through', 'add_outer', 'turned', 'best_through', 'flush', 'unflush', 'column']
 
 # %% ../nbs/lanes.ipynb #e15e06c6
+@lru_cache
+def stamp_of(file: str # where a function stands
+            ) -> bytes: # another one after a change there, or in any kernel
+    "A hash of the sources that compiled code is made of."
+    kernels = [p for p in Path(em_notes.__file__).parent.glob("*.py")
+               if p.stem in ("compiled", "lanes") or p.stem.endswith("kernels")]
+    return blake2b(b"".join(p.read_bytes() for p in (*sorted(kernels), Path(file)))).digest()
+
+class KernelCache(FunctionCache):
+    "Numba's cache in numba's folders, with a file for each function and signature, and a seal on it."
+    def __init__(self, f):
+        super().__init__(f)
+        self.stamp = stamp_of(f.__code__.co_filename)
+
+    def path(self, sig, codegen) -> Path:
+        key = self._py_func.__module__, self._index_key(sig, codegen), numba.__version__, sys.version
+        name = f"{self._py_func.__name__}-{blake2b(repr(key).encode(), digest_size=16).hexdigest()}.nbk"
+        return Path(self.cache_path, name)
+
+    def seal(self, data: bytes) -> bytes: # 64 of them
+        return blake2b(data, key=self.stamp).digest()
+
+    def load_overload(self, sig, target_context): # None: compile it
+        try:
+            target_context.refresh()
+            whole = self.path(sig, target_context.codegen()).read_bytes()
+            if self.seal(whole[64:]) != whole[:64]: return None
+            return self._impl.rebuild(target_context, pickle.loads(whole[64:]))
+        except Exception: return None
+
+    def save_overload(self, sig, data):
+        try:
+            if not self._impl.check_cachable(data): return
+            whole = dumps(self._impl.reduce(data))
+            self._impl.locator.ensure_cache_path()
+            with self._cache_file._open_for_write(self.path(sig, data.codegen)) as f:
+                f.write(self.seal(whole) + whole)
+        except Exception: return
+
 LOGS = "contract", "nnan", "nsz" # -inf is a number like any other, and sums stay as they are
 FAST = *LOGS, "ninf", "reassoc", "arcp" # numbers are finite: sums may be reordered and fused
 
 def compiled(flags=FAST, inline=False, allocates=False): # a decorator
-    "`numba.njit` that releases the lock and caches on disk, or compiles afresh if it cannot write."
+    "`numba.njit` that releases the lock, and keeps what it compiles where it can."
     def wrap(f):
         counts = lambda g: getattr(g, "targetoptions", {"_nrt": False}).get("_nrt", True)
         makers = [g for g in f.__code__.co_names if counts(f.__globals__.get(g))]
         if makers and not allocates:
             raise TypeError(f"{f.__name__} calls {makers[0]}, which makes arrays, and would never "
                             "give their memory back; write compiled(allocates=True)")
-        options = dict(nogil=True, fastmath=set(flags), forceinline=inline, _nrt=allocates,
-                       cache=f.__module__ != "__main__")
-        try: return njit(f, **options)
-        except RuntimeError: return njit(f, **{**options, "cache": False})
+        kernel = njit(f, nogil=True, fastmath=set(flags), forceinline=inline, _nrt=allocates)
+        try:
+            if f.__module__ != "__main__": kernel._cache = KernelCache(f)
+        except (RuntimeError, OSError): pass # there is no folder to write to
+        return kernel
     return wrap
 
 # %% ../nbs/lanes.ipynb #cf1e1848

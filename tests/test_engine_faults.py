@@ -1,6 +1,7 @@
 """What long runs, many threads and a damaged disk could do to the compiled code."""
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import threading
@@ -138,3 +139,67 @@ def test_helping_threads_see_the_settings_of_their_caller():
         return seen()
     with K.threads(3), K.backend("numpy"): got = together([task] * 3)
     assert len({name for name, *_ in got}) == 3 and {tuple(rest) for _, *rest in got} == {("numpy", 3)}
+
+
+KERNEL = """
+import sys, numpy as np
+from em_notes import emission_kernels as E
+b, top = E.scaled_likelihoods(np.zeros((9, 3)))
+print(b[0, 0], sum(E.scale_rows.stats.cache_hits.values()))
+"""
+
+
+@pytest.fixture
+def package(tmp_path):
+    "A copy of the package, and how to run the kernel in it."
+    copy = tmp_path / "lib"
+    shutil.copytree(ROOT / "em_notes", copy / "em_notes", ignore=shutil.ignore_patterns("__pycache__"))
+    def start(code=KERNEL, **env):
+        inherited = {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"}
+        env = {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "NUMBA_CACHE_DIR": str(tmp_path / "cache"), **env}
+        done = subprocess.run([sys.executable, "-W", "error", "-c", code], env={**inherited, **env}, cwd=copy, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return done.stdout.strip()
+    return copy / "em_notes", tmp_path / "cache", start
+
+
+def kept(folder): return sorted(p for p in folder.rglob("*.nbk"))
+
+
+def test_a_damaged_cache_is_mended(package):
+    _, cache, start = package
+    assert start() == "1.0 0" and start() == "1.0 1"
+    def flip(data): return data[:len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1:]
+    for damage in (lambda data: b"", lambda data: b"rubbish", flip):
+        assert kept(cache)
+        for path in kept(cache): path.write_bytes(damage(path.read_bytes()))
+        assert start() == "1.0 0" and start() == "1.0 1"
+
+
+def test_a_change_in_any_kernel_is_seen(package):
+    source, _, start = package
+    start()
+    for old, new in (("return times_power(p, m)", "return times_power(p + p, m)"), ("return times_power(p + p, m)", "return times_power(p * 3.0, m)")):
+        text = (source / "compiled.py").read_text()
+        assert text.count(old) == 1
+        (source / "compiled.py").write_text(text.replace(old, new))
+        assert start() == ("2.0 0" if "+" in new else "3.0 0")
+    assert start() == "3.0 1"
+
+
+def test_a_full_disk_costs_only_time(package):
+    _, cache, start = package
+    full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+    assert start(full + KERNEL) == "1.0 0" and not [p for p in cache.rglob("*") if p.is_file()]
+    start()
+    for path in kept(cache): # what can be neither read nor replaced
+        path.unlink()
+        path.mkdir()
+    assert start() == "1.0 0"
+
+
+def test_an_install_that_cannot_be_written_uses_the_users_folder(package, tmp_path):
+    source, _, start = package
+    (source / "__pycache__").write_text("a file where numba's folder should be")
+    home = dict(NUMBA_CACHE_DIR="", XDG_CACHE_HOME=str(tmp_path / "home"), HOME=str(tmp_path / "home"))
+    assert start(**home) == "1.0 0" and start(**home) == "1.0 1" and kept(tmp_path / "home")
