@@ -26,7 +26,12 @@ __all__ = ['EPS', 'prepared', 'named_prior', 'log_prior', 'rounding', 'evaluate'
 # %% ../nbs/driver.ipynb #b2c5eda4
 def prepared(model, x, weights=None):
     "The model's own form of the data, with their weights; raw x where it has no `prepare`."
-    if hasattr(model, "prepare"): return model.prepare(x) if weights is None else model.prepare(x, weights)
+    if hasattr(model, "prepare"):
+        data = model.prepare(x) if weights is None else model.prepare(x, weights)
+        if getattr(data, "weights", None) is None and getattr(model, "started_with_weights", False):
+            raise ValueError("weights must be passed to em as well: the start was made with weights, and these data carry none; "
+                             "pass weights=..., all of them 1 to leave them out")
+        return data
     if weights is not None:
         raise ValueError(f"weights must go to a model that can prepare them, and {type(model).__name__} has no prepare(x, weights); "
                          "repeat the rows, or give the model that method")

@@ -166,7 +166,9 @@ def short_runs(candidates: Iterable[Callable], # () -> (theta, its data): all th
         if best := ranked(arrived) or ranked(field): stop.theta = best[0].run.theta # type: ignore[attr-defined]  nothing is lost
         raise
     if not arrived: raise failed or ValueError("candidates must not be empty")
-    return ranked(arrived)[0].run.theta
+    theta = ranked(arrived)[0].run.theta
+    if getattr(data, "weights", None) is not None: theta.__dict__["started_with_weights"] = True # `em` asks for them
+    return theta
 
 # %% ../nbs/starts.ipynb #b3045cda
 def start_size(k: int, d: int) -> int: # rows
@@ -198,6 +200,9 @@ def start(build: Callable, # (shares (k,), family) -> model
     make, z = maker(family), space(family, data)
     w = np.ones(len(data)) if data.weights is None else data.weights
     size = start_size(k, z.shape[1])
+    kind = getattr(family, "prior_type", None)
+    if family_prior is not None and kind and not isinstance(family_prior, kind):
+        raise ValueError(f"the prior of a {family.__name__} must be a {kind.__name__} or None, got {type(family_prior).__name__}; use e.g. prior='weak'")
     if family_prior is not None and "prior" in inspect.signature(make).parameters: options = {**options, "prior": family_prior}
     def candidate():
         if len(data) <= size: part, own, rows = data, w, slice(None)
