@@ -133,19 +133,21 @@ def viterbi_all(initial, trans, loglik, offsets) -> tuple[np.ndarray, np.ndarray
     return path, best
 
 def sample_all(initial, trans, loglik, offsets,
-               rng: np.random.Generator, size: int = 1) -> np.ndarray: # (size, n)
-    "Formula (5.8): paths of every sequence, drawn from p(z|x), which must be possible."
-    out = np.empty((size, len(loglik)), np.intp)
+               rng: np.random.Generator, size: int = 1
+              ) -> tuple[np.ndarray, np.ndarray]: # paths (size, n), log p(x) (m,): where that is -inf the paths mean nothing
+    "Formula (5.8): paths of every sequence, drawn from p(z|x)."
+    out = np.zeros((size, len(loglik)), np.intp)
+    logs, total, _ = filter_all(initial, trans, loglik, offsets)
     if fast := kernels():
         messages, walks = fast
-        logs = filter_all(initial, trans, loglik, offsets)[0]
         own = messages.fixed(lesson.safe_log(trans.T)), messages.fixed(logs)
         u = [rng.random((size, n)) for n in np.diff(offsets)] if size > 1 else [rng.random((1, len(loglik)))] # sequence by sequence, as the lesson draws them
         for path, each_u in zip(out, np.concatenate(u, 1)):
             in_parts(messages, offsets, lambda a, z: walks.draw_some(*own, each_u, messages.fixed(offsets), a, z, path))
     else:
-        for s, at in each(offsets): out[:, at] = lesson.sample_path(initial, trans, loglik[at], rng, size)
-    return out
+        for s, at in each(offsets):
+            if total[s] > -np.inf: out[:, at] = lesson.sample_path(initial, trans, loglik[at], rng, size)
+    return out, total
 
 def entropy_all(initial, trans, loglik, offsets) -> np.ndarray: # (m,) nats
     "Formula (5.6): the entropy of the posterior over paths, of every sequence."

@@ -240,9 +240,9 @@ def best_paths(theta: HMM, data: Sequences, all_of_them: bool = True) -> tuple[n
 
 def drawn_paths(theta: HMM, data: Sequences, rng, size: int) -> np.ndarray: # (size, n)
     "Paths drawn from p(z|x)."
-    l = logliks(theta, data.rows)
-    refuse_impossible(theta, data, chains.filter_all(theta.initial, theta.trans, l, data.offsets)[1], True)
-    return chains.sample_all(theta.initial, theta.trans, l, data.offsets, generator(rng), size)
+    paths, total = chains.sample_all(theta.initial, theta.trans, logliks(theta, data.rows), data.offsets, generator(rng), size)
+    refuse_impossible(theta, data, total, True)
+    return paths
 
 def state_probabilities(theta: HMM, data: Sequences) -> np.ndarray: # (n, k)
     "gamma of all rows."
@@ -257,7 +257,7 @@ def uncertainty(theta: HMM, data: Sequences) -> float: # nats
     total = weighted(data, chains.entropy_all(theta.initial, theta.trans, l, data.offsets))
     hidden = getattr(theta.emit, "conditional_entropy", None) # of what else a row hides
     if hidden is None or getattr(type(theta.emit), "conditional_entropy", None) is Family.conditional_entropy: return total
-    gamma, on = state_probabilities(theta, data), seen(data.rows)
+    gamma, on = chains.posterior_all(theta.initial, theta.trans, l, data.offsets, data.own_weights)[1], seen(data.rows)
     return total + hidden(data.rows, gamma if on is None else np.where(on[:, None], gamma, 0.0))
 
 def filled(theta: HMM, data: Sequences, rng) -> np.ndarray: # (n, d)

@@ -56,7 +56,7 @@ def test_everything_equals_enumeration(k, n, seed, sparse):
     path, best = chains.viterbi_all(*args, o)
     assert abs(best[0] - joint.max()) < 1e-12 * (1 + abs(best[0])) and abs(lesson.path_log_joint(*args, path) - best[0]) < 1e-12 * (1 + abs(best[0]))
     assert abs(chains.entropy_all(*args, o)[0] + (p[p > 0] * np.log(p[p > 0])).sum()) < 1e-11
-    assert all(lesson.path_log_joint(*args, z) > -np.inf for z in chains.sample_all(*args, o, np.random.default_rng(seed), 5))
+    assert all(lesson.path_log_joint(*args, z) > -np.inf for z in chains.sample_all(*args, o, np.random.default_rng(seed), 5)[0])
 
 
 WIDTHS = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 64, 70]
@@ -73,7 +73,7 @@ def test_every_width_and_length(k):  # each number of states has its own lanes, 
         oracle = lesson.viterbi(*args)
         assert np.array_equal(path, oracle[0]) and np.isclose(best[0], oracle[1], rtol=1e-13)
         assert np.isclose(chains.entropy_all(*args, one(n))[0], lesson.chain_entropy(*args), rtol=1e-10, atol=1e-13)
-        assert np.array_equal(chains.sample_all(*args, one(n), np.random.default_rng(0), 2), lesson.sample_path(*args, 0, 2))
+        assert np.array_equal(chains.sample_all(*args, one(n), np.random.default_rng(0), 2)[0], lesson.sample_path(*args, 0, 2))
 
 
 @pytest.mark.parametrize("k", [3, 8, 12, 40])
@@ -105,7 +105,7 @@ def test_who_falls_behind_is_remembered(k):  # the last state is 800 nats behind
     logs, log_p, _ = chains.filter_all(initial, trans, loglik, one(2400))
     assert np.isclose(log_p[0], total, rtol=1e-12) and abs(np.exp(logs[-1, -1]) - 1) < 1e-12 and np.isclose(logs[400, -1], -800, rtol=0.01)
     assert np.isclose(smooth(initial, trans, loglik)[2][0], total, rtol=1e-12)
-    assert np.all(chains.sample_all(initial, trans, loglik, one(2400), np.random.default_rng(0)) == k - 1)
+    assert np.all(chains.sample_all(initial, trans, loglik, one(2400), np.random.default_rng(0))[0] == k - 1)
     assert abs(chains.entropy_all(initial, trans, loglik, one(2400))[0]) < 1e-9
     for n in (2, 3, 20, 101):  # one state at each end is certain, by far more than floating point holds
         far = np.zeros((n, 2)); far[0, 1] = far[-1, 0] = -2000
@@ -177,7 +177,7 @@ def test_any_order_and_type_of_the_numbers(k):
 def test_sampled_paths_have_the_posterior():
     args = chain(3, 5, 8)
     paths, joint = lesson.all_paths(*args)
-    z = chains.sample_all(*args, one(5), np.random.default_rng(1), 40_000)
+    z = chains.sample_all(*args, one(5), np.random.default_rng(1), 40_000)[0]
     seen = np.bincount(z @ 3 ** np.arange(4, -1, -1), minlength=243) / len(z)
     p = np.exp(joint - logsumexp(joint))
     assert np.all(np.abs(seen - p) < 6 * np.sqrt(p * (1 - p) / len(z)) + 1e-9)
