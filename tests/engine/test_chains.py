@@ -37,7 +37,7 @@ def smooth(initial, trans, loglik, offsets=None, weights=None):
     return chains.smooth_all(initial, trans, np.exp(loglik - top[:, None]), top, offsets, weights, lambda rows: loglik[rows])
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(k=st.integers(1, 3), n=st.integers(1, 7), seed=st.integers(0, 10**6), sparse=st.booleans())
 def test_everything_equals_enumeration(k, n, seed, sparse):
     initial, trans, loglik = args = chain(k, n, seed, sparse)
@@ -140,7 +140,7 @@ def test_many_sequences_are_each_alone(k):
 @pytest.mark.parametrize("k", [3, 6])
 def test_many_steps_in_extended_precision(k):
     "Scaled messages keep 1e-12 where plain log-space does not."
-    n, rng = 200_000, np.random.default_rng(0)
+    n, rng = 100_000, np.random.default_rng(0)
     initial, trans = rng.dirichlet(np.ones(k)), rng.dirichlet(np.ones(k), k)
     loglik = rng.normal(size=(n, k)) * 2 - 3
     gamma, steps, total = smooth(initial, trans, loglik)
@@ -177,10 +177,12 @@ def test_any_order_and_type_of_the_numbers(k):
 def test_sampled_paths_have_the_posterior():
     args = chain(3, 5, 8)
     paths, joint = lesson.all_paths(*args)
-    z = chains.sample_all(*args, one(5), np.random.default_rng(1), 40_000)[0]
+    z = chains.sample_all(*args, one(5), np.random.default_rng(1), 10_000)[0]
     seen = np.bincount(z @ 3 ** np.arange(4, -1, -1), minlength=243) / len(z)
     p = np.exp(joint - logsumexp(joint))
-    assert np.all(np.abs(seen - p) < 6 * np.sqrt(p * (1 - p) / len(z)) + 1e-9)
+    often = p > 20 / len(z)
+    assert p[often].sum() > 0.95 and abs(seen[often].sum() - p[often].sum()) < 0.01
+    assert np.all(np.abs(seen - p)[often] < 5 * np.sqrt(p * (1 - p) / len(z))[often])
 
 
 def test_forecasts():

@@ -38,7 +38,7 @@ def with_gaps(x, share, rng):
 @pytest.mark.parametrize("stationary", [False, True])
 @pytest.mark.parametrize("name", FAMILIES)
 def test_laws(name, stationary):
-    for k in (1, 3):
+    for k in (1, 3) if name in ("full", "poisson") else (3,):
         theta = model(name, k, 2, 3 + k, stationary)
         x, _ = theta.sample([4, 1, 30, 12], 1)
         report = check_model(theta, x, rng=2)
@@ -172,7 +172,7 @@ def own_emit(e, kind):
 @pytest.mark.parametrize("kind", ["full", "diag", "tied", "spherical", "poisson", "categorical"])
 def test_equals_hmmlearn_step_by_step(kind, implementation):
     lengths = [50, 1, 120, 30]
-    for seed in range(2):
+    for seed in range(2) if implementation == "scaling" else [2]:
         theta = model(kind, 2 + seed, 2, 11 + seed)
         x, _ = model(kind, 2 + seed, 2, 50 + seed).sample(lengths, 5)
         whole = np.concatenate(x).astype(int) if kind in ("poisson", "categorical") else np.concatenate(x)
@@ -249,11 +249,10 @@ def test_a_wrong_m_step_is_caught():
     with pytest.raises(ArithmeticError, match="fell"): em(fit, x, m_step=off, tol=0, max_iter=50)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-@pytest.mark.parametrize("k", [3, 6])
+@pytest.mark.parametrize("name, k", [*((name, 3) for name in FAMILIES), ("full", 6), ("categorical", 9)])
 def test_compiled_equals_numpy(name, k):
     theta = model(name, k, 3, 9)
-    x, _ = theta.sample([80, 1, 30], 2)
+    x, _ = theta.sample([40, 1, 30], 2)
     x[0][5] = np.nan if name != "categorical" else x[0][5]
     theta = model(name, k, 3, 10, missing="nan")
     def everything():
@@ -435,9 +434,9 @@ def test_partly_missing_rows(covariance):  # each row counts by the density of w
     assert np.isclose(theta.log_likelihood(x), total, rtol=1e-12) and np.allclose(theta.resp(x), gamma, atol=1e-12)
     run = em(theta, x, max_iter=30, tol=0)
     assert np.all(np.diff(run.bounds) > -1e-9)
-    filled, drawn = theta.impute(x), np.array([theta.impute(x, seed) for seed in range(200)])
+    filled, drawn = theta.impute(x), np.array([theta.impute(x, seed) for seed in range(100)])
     assert np.array_equal(filled[~np.isnan(x)], x[~np.isnan(x)]) and np.isfinite(filled).all()
-    assert np.abs(drawn.mean(0) - filled).max() < 6 * drawn.std(0).max() / np.sqrt(200)
+    assert np.abs(drawn.mean(0) - filled).max() < 6 * drawn.std(0).max() / 10
 
 
 def test_objects_and_na_are_missing_where_asked():
@@ -694,12 +693,12 @@ def test_stretches_weigh_what_they_stand_for():
     data = theta.prepare(theta.sample([5000, 30, 900, 7000], 0)[0], weights=[1, 2, 0, 1])
     z, w = data.rows.x - data.rows.center, data.rows.weights
     sums = []
-    for _ in range(200):
+    for _ in range(100):
         which, part = stretches(data, z, w, 3000, rng)
         assert np.array_equal(part.rows.x, data.rows.x[which]) and len(part) == len(which) and len(part) < 4000 and part.rows.weights.min() > 0
         sums.append(part.rows.weights @ part.rows.x)
     truth = w @ data.rows.x
-    assert np.all(np.abs(np.mean(sums, 0) - truth) < 5 * np.std(sums, 0) / np.sqrt(200) + 1e-3 * np.abs(truth))
+    assert np.all(np.abs(np.mean(sums, 0) - truth) < 5 * np.std(sums, 0) / 10 + 1e-3 * np.abs(truth))
 
 
 def test_a_collapse_without_prior_is_helped_by_the_weak_one():
