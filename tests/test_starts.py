@@ -1,7 +1,7 @@
 """Starts: what they must find, for every seed, and what they must not depend on."""
 import numpy as np
 import pytest
-from em_notes import GMM, Bernoulli, Degenerate, DirichletPrior, HMM, Mixture, MixturePrior, Poisson, backend, best_of, em, threads
+from em_notes import GMM, Bernoulli, Categorical, Degenerate, DirichletPrior, HMM, Mixture, MixturePrior, Poisson, backend, best_of, em, threads
 from em_notes.data.datasets import faithful, iris
 from em_notes.starts import seeds, subset
 
@@ -114,3 +114,10 @@ def test_seeds_are_different_rows():
     (dict(k=2, labels=[0]), "labels must hold 272 labels"), (dict(k=2, weights=[1.0]), r"weights must have shape \(272,\)")])
 def test_wrong_arguments_are_named(wrong, word):
     with pytest.raises(ValueError, match=word): GMM.start(faithful(), **wrong)
+
+
+def test_a_rare_symbol_in_many_rows():
+    x = np.random.default_rng(0).integers(0, 4, 30_000)
+    x[77] = 9  # a subset of the rows need not have it
+    theta = Mixture.start(x, 2, Categorical, rng=0, n_starts=2)
+    assert theta.components.probs.shape == (2, 10) and np.isfinite(em(theta, x, max_iter=3).bound)

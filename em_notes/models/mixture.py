@@ -17,6 +17,7 @@ from ..data.checks import as_labels, generator, simplex, whole
 from ..data.rows import Data, rows, tiles
 from ..engine.logs import LOG_ZERO, safe_log, unlog
 from ..families.base import check_family, form, prepared, read, seen, weighted_stats
+from ..families.counting import Categorical, n_symbols
 from ..families.gaussian import Gaussian
 from ..families.priors import DirichletPrior, weak
 from ..protocol import Degenerate, Impossible, Parameters, Stats, need, readonly
@@ -379,6 +380,7 @@ def begin(cls, x, k, family, weights, labels, given, prior, missing, rng, n_star
     "`starts.start` for mixtures."
     k = whole(k, "k", 1, "it is the number of components")
     data = read(family, x, weights, missing)
+    if family is Categorical: options = {"v": n_symbols(data, options.get("v")), **options} # also of those that a subset of the rows may miss
     if labels is not None: data = data.replaced(labels=readonly(as_labels(labels, len(data), k, "labels", unknown=True)))
     build = lambda p, own: cls(weights=p, components=own, missing=missing, columns=data.columns)
     held = None if given is None else partial(with_given, given=given)
