@@ -205,7 +205,7 @@ def start(build: Callable, # (shares (k,), family) -> model
         raise ValueError(f"the prior of a {family.__name__} must be a {kind.__name__} or None, got {type(family_prior).__name__}; use e.g. prior='weak'")
     if family_prior is not None and "prior" in inspect.signature(make).parameters: options = {**options, "prior": family_prior}
     def candidate():
-        if len(data) <= size: part, own, rows = data, w, slice(None)
+        if len(data) <= size or getattr(family, "needs_all_rows", False): part, own, rows = data, w, slice(None)
         else:
             rows, own = subset(z, w, size, rng)
             part = take(data, rows).replaced(weights=readonly(own))

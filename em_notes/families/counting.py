@@ -286,6 +286,7 @@ class Categorical(Table):
     "k distributions over the symbols 0 .. v-1; x holds one symbol a row."
     probs: np.ndarray # (k, v), rows sum to one
     held: int = field(init=False, default=0)
+    needs_all_rows = True # for a start: some of the rows may miss a symbol
     prior_type = DirichletPrior
     d = 1 # columns of x
 
