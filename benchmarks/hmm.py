@@ -36,7 +36,7 @@ def hmmlearn_model(theta, kind, steps=1):
     from hmmlearn import hmm
     kw = dict(n_components=theta.k, init_params="", n_iter=steps, tol=-np.inf, implementation="scaling")
     if kind == "categorical":
-        m = hmm.CategoricalHMM(**kw, n_features=theta.emit.d)
+        m = hmm.CategoricalHMM(**kw, n_features=theta.emit.v)
         m.emissionprob_ = theta.emit.probs.copy()
     else:
         m = hmm.GaussianHMM(**kw, covariance_type=kind, covars_prior=0.0, covars_weight=0.0, min_covar=0.0)
@@ -86,15 +86,29 @@ def fits(quick: bool):
         yield f"fit, {kind}, k = {k}, {len(lengths)} x {lengths[0]}", "hmmlearn", b / steps, a / steps, error
 
 
+def viterbi(initial, trans, loglik): # path (n,), log-joint in nats
+    "The most likely path of one sequence."
+    from em_notes.engine import chains
+    path, best = chains.viterbi_all(initial, trans, loglik, np.array([0, len(loglik)]))
+    return path, float(best[0])
+
+
+def smooth(initial, trans, loglik, offsets=None, gamma=None): # gamma (n, k), transitions (k, k), log p(x) (m,)
+    "The E-step of a chain, from log-likelihoods."
+    from em_notes.engine import chains, tiles
+    offsets = np.array([0, len(loglik)]) if offsets is None else offsets
+    b, top = tiles.scaled(loglik)
+    return chains.smooth_all(initial, trans, b, top, offsets, np.ones(len(offsets) - 1), lambda rows: loglik[rows], gamma)
+
+
 def paths(quick: bool):
     "Viterbi on arrays."
     from hmmlearn import _hmmc
-    from em_notes.engine import chains
     for k in (2, 4, 8, 16) if quick else (2, 3, 4, 5, 8, 16, 32, 64):
         n, rng = 20_000 if quick else 100_000, np.random.default_rng(k)
         initial, trans, loglik = np.full(k, 1 / k), rng.dirichlet(np.ones(k), k), rng.normal(size=(n, k)) * 2
-        chains.viterbi(initial, trans, loglik)
-        a, b, own, other = pair(lambda: chains.viterbi(initial, trans, loglik), lambda: _hmmc.viterbi(initial, trans, loglik), 3 if quick else 7, True)
+        viterbi(initial, trans, loglik)
+        a, b, own, other = pair(lambda: viterbi(initial, trans, loglik), lambda: _hmmc.viterbi(initial, trans, loglik), 3 if quick else 7, True)
         error = abs(own[1] / other[0] - 1)
         assert error < 1e-10, error
         yield f"Viterbi, k = {k}, {n} steps", "hmmlearn", b, a, error
@@ -107,7 +121,7 @@ def against_dynamax(quick: bool):
     import jax.numpy as jnp
     from dynamax.hidden_markov_model import hmm_posterior_mode, hmm_smoother
     from dynamax.hidden_markov_model.inference import compute_transition_probs
-    from em_notes.engine import chains
+    from em_notes.book.chains import path_log_joint
     def e_step(initial, trans, loglik):
         post = hmm_smoother(initial, trans, loglik)
         return post.marginal_loglik, post.smoothed_probs, compute_transition_probs(trans, post)
@@ -117,23 +131,21 @@ def against_dynamax(quick: bool):
         n, rng = 20_000 if quick else 100_000, np.random.default_rng(k)
         initial, trans, loglik = np.full(k, 1 / k), rng.dirichlet(np.ones(k), k), rng.normal(size=(n, k)) * 2
         args = tuple(map(jnp.asarray, (initial, trans, loglik)))
-        jax.block_until_ready(one(*args)); chains.smooth(initial, trans, loglik)
-        a, b, own, other = pair(lambda: chains.smooth(initial, trans, loglik), lambda: jax.block_until_ready(one(*args)), 5, True)
-        error = max(np.abs(own.gamma - other[1]).max(), np.abs(own.transitions - other[2]).max() / n)
+        jax.block_until_ready(one(*args)); smooth(initial, trans, loglik)
+        a, b, own, other = pair(lambda: smooth(initial, trans, loglik), lambda: jax.block_until_ready(one(*args)), 5, True)
+        error = max(np.abs(own[0] - other[1]).max(), np.abs(own[1] - other[2]).max() / n)
         assert error < 1e-8, error
         yield f"E-step, k = {k}, {n} steps", "dynamax", b, a, float(error)
-        jax.block_until_ready(mode(*args)); chains.viterbi(initial, trans, loglik)
-        a, b, own, other = pair(lambda: chains.viterbi(initial, trans, loglik), lambda: np.asarray(mode(*args)), 5, True)
-        yield f"Viterbi, k = {k}, {n} steps", "dynamax", b, a, abs(chains.path_log_joint(initial, trans, loglik, other) / own[1] - 1)
+        jax.block_until_ready(mode(*args)); viterbi(initial, trans, loglik)
+        a, b, own, other = pair(lambda: viterbi(initial, trans, loglik), lambda: np.asarray(mode(*args)), 5, True)
+        yield f"Viterbi, k = {k}, {n} steps", "dynamax", b, a, abs(path_log_joint(initial, trans, loglik, other) / own[1] - 1)
     k, m, n = 4, 100 if quick else 1000, 100
     rng = np.random.default_rng(0)
     initial, trans, loglik = np.full(k, 1 / k), rng.dirichlet(np.ones(k), k), rng.normal(size=(m, n, k)) * 2
     args = tuple(map(jnp.asarray, (initial, trans, loglik)))
     offsets, flat = np.arange(0, m * n + 1, n), loglik.reshape(-1, k)
-    b, gamma = np.empty_like(flat), np.empty_like(flat) # as an E-step does, which keeps them with its data
-    def ours():
-        own, top = chains.likelihoods(flat, b)
-        return chains.smooth_all(initial, trans, own, top, offsets, np.ones(m), None, gamma)
+    gamma = np.empty_like(flat) # as an E-step does, which keeps it with its data
+    def ours(): return smooth(initial, trans, flat, offsets, gamma)
     ours(); jax.block_until_ready(many(*args))
     a, b, own, other = pair(ours, lambda: jax.block_until_ready(many(*args)), 5, True)
     error = np.abs(own[0].reshape(m, n, k) - other[1]).max()
