@@ -113,7 +113,7 @@ def against_onedal(quick: bool):
         covs = shaped(covs, covariance)[0]
         steps, rounds = (100, 15) if n < 1000 else (STEPS, 3)
         with limited(2):
-            ours(x[:1000], weights, means, covs, covariance, 1)
+            ours(x[:20_000], weights, means, covs, covariance, 1) # enough rows for 64 columns
             times, (run, fit) = interleave(lambda: ours(x, weights, means, covs, covariance, steps), lambda: theirs(x, weights, means, covs, steps, covariance == "diag"),
                                            rounds=rounds, pause=0.02 if n < 1000 else PAUSE, all_times=True)
         off = float(np.max(np.abs(run.theta.components.means - fit.means)) / np.max(np.abs(fit.means)))
