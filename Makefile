@@ -39,7 +39,7 @@ check: $(READY) ## before a commit, under a minute: lint, types, modules in sync
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/pyright --pythonpath $(BIN)/python
 	@$(BIN)/python -m tools.sync
-	@$(BIN)/python -m pytest -q -m "not slow and not browser"
+	@$(BIN)/python -m pytest -q -n auto -m "not slow and not browser"
 
 test: $(READY) ## modules in sync, notebooks with warnings as errors, pytest, every page in a browser
 	@echo "Comparing the modules with a fresh export of the notebooks"

@@ -3,6 +3,7 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+import pytest
 from scipy.optimize import minimize
 from scipy.special import gammaln, log_softmax, logsumexp, xlog1py, xlogy
 from scipy.stats import beta
@@ -286,6 +287,7 @@ class Centres:
 
 COVARIANCES = {"full": "full", "tied": "full", "diag": "diag", "tied_diag": "diag", "spherical": "spherical", "tied_spherical": "spherical"}  # type -> shape
 FAMILIES = [*COVARIANCES, "poisson", "bernoulli", "categorical"]
+FEW_FAST = [pytest.param(name, marks=[] if name in ("full", "categorical") else pytest.mark.slow) for name in FAMILIES]  # for tests of seconds
 
 
 def cov_shape(covariance: str, k: int, d: int) -> tuple:

@@ -41,7 +41,7 @@ MOVED = {
                                       "05_chains", "06_hmm")},
     **{"data": "data/rows", "sequences": "data/sequences", "datasets": "data/datasets"},
     **{"kernels": "engine/tiles", "compiled": "engine/products", "lanes": "engine/lanes",
-       "chain_kernels": "engine/messages", "path_kernels": "engine/paths", "emission_kernels": "engine/emissions"},
+       "chain_kernels": "engine/messages", "path_kernels": "engine/walks", "emission_kernels": "engine/emissions"},
 }
 
 

@@ -47,7 +47,7 @@ def test_everything_equals_enumeration(k, n, seed, sparse, scale):
     assert all(chains.path_log_joint(*args, z) > -np.inf for z in chains.sample_path(*args, seed, size=5))
 
 
-@pytest.mark.parametrize("k", [1, 5, 40, 330]) # more pairs than fit into one stretch
+@pytest.mark.parametrize("k", [1, 5, 40, pytest.param(330, marks=pytest.mark.slow)]) # more pairs than fit into one stretch
 def test_messages_equal_the_ordinary_recursion(k):
     initial, trans, loglik = chain(k, 150, k)
     f, ratio, predicted = np.empty_like(loglik), np.empty_like(loglik), initial
@@ -79,6 +79,7 @@ def test_a_state_far_behind_comes_back():
     assert np.isclose(log_filtered[149, 0], np.log(0.5) - 1200, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_long_chains_keep_their_digits():
     initial, trans, loglik = chain(3, 20_000, 0)
     wide = [a.astype(np.longdouble) for a in (initial, trans, loglik - 20)]

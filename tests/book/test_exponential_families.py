@@ -67,6 +67,7 @@ def test_large_counts_and_zeros():
     np.testing.assert_array_equal(f.categorical_log_prob([1, 0], np.array([[1.0, 0.0]])), [[-np.inf], [0]])
 
 
+@pytest.mark.slow
 @many
 @given(seed=st.integers(0, 10**6), m=st.integers(1, 3))
 def test_slopes_of_the_log_partition_and_matching(seed, m):

@@ -40,6 +40,7 @@ def test_bad_k(k):
 
 def fitted(x, k, covariance="full"): return em(GMM.start(x, k, covariance), x)
 
+@pytest.mark.slow
 def test_degenerate_data():
     constant = np.column_stack([X[:, 0], np.full(40, 3.0)])
     for covariance in ("full", "tied", "diag", "tied_diag"):

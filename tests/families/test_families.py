@@ -127,6 +127,7 @@ def test_sampling_is_right_and_takes_no_second_table(kind):
     np.testing.assert_array_equal(x, family.sample(z, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_filling_in(kind):
     "By conditional means, or by draws whose average they are; what is observed stays."

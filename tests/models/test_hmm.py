@@ -13,7 +13,7 @@ from em_notes.data.datasets import earthquakes
 from em_notes.models.hmm import HMM, HMMPrior, draw_states, stretches
 from em_notes.protocol import leaves
 from em_notes.steps import hard
-from toys import COVARIANCES, FAMILIES, Centres, interior_prior, random_mixture
+from toys import COVARIANCES, FAMILIES, FEW_FAST, Centres, interior_prior, random_mixture
 
 A2 = [[0.9, 0.1], [0.2, 0.8]]
 
@@ -36,7 +36,7 @@ def with_gaps(x, share, rng):
 # ---- the laws
 
 @pytest.mark.parametrize("stationary", [False, True])
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", FEW_FAST)
 def test_laws(name, stationary):
     for k in (1, 3) if name in ("full", "poisson") else (3,):
         theta = model(name, k, 2, 3 + k, stationary)
@@ -45,7 +45,7 @@ def test_laws(name, stationary):
         assert holds(report), report
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", FEW_FAST)
 def test_laws_with_priors_gaps_weights_and_known_states(name):
     theta, rng = model(name, 3, 2, 5, missing="nan"), np.random.default_rng(0)
     x, z = theta.sample([3, 1, 40, 30], 1)
@@ -203,6 +203,7 @@ def test_mixtures_as_emissions_equal_hmmlearn():
     assert np.all(np.diff(run.bounds) > -1e-8) and run.bounds[-1] > run.bounds[0] + 1 and holds(check_model(theta, [x[0][:4], *x]))
 
 
+@pytest.mark.slow
 def test_mixed_columns():
     rng = np.random.default_rng(0)
     theta = HMM([0.5, 0.5], A2, Product(Gaussian([[0.0], [2.0]], [[1.0], [1.0]], "diag"), Poisson([[2.0], [9.0]]), columns=[[0], [1]]), missing="nan")
@@ -230,6 +231,7 @@ def test_a_state_that_falls_behind_and_comes_back():  # by a thousand nats
     assert 0 <= symbols.entropy(y) < 1e-20  # 1,100 nats decide
 
 
+@pytest.mark.slow
 def test_sound_runs_never_fall():  # rounding is known: Poisson rates of 1e5 and of 1e7, nearly dependent columns, weights of 1e6
     for rate in (1e5, 1e7):
         x = HMM([0.5, 0.5], [[0.95, 0.05], [0.1, 0.9]], Poisson([rate, rate + 3 * rate ** 0.5])).sample(2000, 3)[0]
@@ -417,6 +419,7 @@ def test_missing_rows_change_nothing_but_themselves():
     assert np.allclose(stats.emit.weight, gamma[keep].sum(0)) and np.allclose(stats.emit.mean, gamma[keep].T @ x[keep] / gamma[keep].sum(0)[:, None])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("covariance", ["full", "diag"])
 def test_partly_missing_rows(covariance):  # each row counts by the density of what it has
     theta, rng = model(covariance, 2, 3, 4, missing="nan"), np.random.default_rng(0)
@@ -626,6 +629,7 @@ def test_sample():
 
 # ---- starts
 
+@pytest.mark.slow
 def test_start_finds_the_parts():
     theta = HMM([1, 0, 0], np.full((3, 3), 0.05) + 0.85 * np.eye(3), Gaussian(np.array([[0, 0], [6, 0], [0, 6.0]]), np.array([np.eye(2)] * 3)))
     x, z = theta.sample([300, 200], 3)
@@ -642,12 +646,14 @@ def test_start_finds_the_parts():
     assert np.allclose(HMM.start(prepared, 3, rng=5).to_vector(), a.to_vector(), atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, family", [("poisson", Poisson), ("bernoulli", Bernoulli), ("categorical", Categorical)])
 def test_start_with_counts_and_symbols(name, family):
     y, _ = model(name, 2, 3, 1).sample([200, 1, 30], 0)
     assert np.isfinite(em(HMM.start(y, 2, family, rng=0, stationary=True), y, max_iter=20).bound)
 
 
+@pytest.mark.slow
 def test_states_are_not_limited_by_distinct_values():
     theta = HMM(np.full(3, 1 / 3), [[0.95, 0.04, 0.01], [0.05, 0.9, 0.05], [0.02, 0.08, 0.9]], Bernoulli([[0.1], [0.5], [0.95]]))
     x = theta.sample(1200, 0)[0]
@@ -659,6 +665,7 @@ def test_states_are_not_limited_by_distinct_values():
     assert np.isfinite(em(HMM.start(rounded, 3, covariance="tied", rng=0), rounded, max_iter=5).bound) and len(np.unique(rounded)) < 6
 
 
+@pytest.mark.slow
 def test_few_labels_lead_the_start():
     theta = HMM([1 / 3] * 3, np.full((3, 3), 0.05) + 0.85 * np.eye(3), Gaussian([[0.0], [1.0], [2.0]], [0.5, 0.5, 0.5], "spherical"))
     x, z = theta.sample(600, 0)
@@ -671,6 +678,7 @@ def test_few_labels_lead_the_start():
         assert np.isclose(em(HMM.start(data, 3, covariance="spherical", rng=seed), data).bound, fit.log_likelihood(data), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_starts_of_long_data_see_what_is_rare():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(40_000, 1))
@@ -711,6 +719,7 @@ def test_a_collapse_without_prior_is_helped_by_the_weak_one():
     assert em(HMM.start(x, 2, covariance="spherical", prior=own, rng=0), x, prior=own).converged
 
 
+@pytest.mark.slow
 def test_the_default_tolerance_goes_far_enough():
     x = HMM([0.5, 0.5], [[0.9, 0.1], [0.2, 0.8]], Gaussian([[0.0], [2.0]], [1.0, 1.0], "spherical")).sample(200, 0)[0]
     for seed in range(2):  # three states on data of two

@@ -10,9 +10,9 @@ from em_notes.data import datasets
 from em_notes.laws import same
 from em_notes.protocol import leaves
 from em_notes.steps import hard
-from toys import COVARIANCES, FAMILIES, cov_shape, interior_prior, random_mixture
+from toys import COVARIANCES, FAMILIES, FEW_FAST, cov_shape, interior_prior, random_mixture
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", FEW_FAST)
 @settings(max_examples=8, deadline=None, derandomize=True)
 @given(k=st.integers(1, 4), d=st.integers(1, 5), seed=st.integers(0, 10_000), weighted=st.booleans(), with_prior=st.booleans())
 def test_laws(family, k, d, seed, weighted, with_prior):
@@ -89,6 +89,7 @@ def test_poisson_mixtures_of_earthquakes(m, negloglik): # Zucchini & MacDonald (
         np.testing.assert_allclose(run.theta.components.rates[order, 0], known[m][0], atol=1e-3)
         np.testing.assert_allclose(run.theta.weights[order], known[m][1], atol=1e-3)
 
+@pytest.mark.slow
 def test_poisson_mixture_of_the_times_deaths(): # slow by nature: thousands of plain EM steps
     y = datasets.deaths()
     values, counts = np.unique(y, return_counts=True)
@@ -111,7 +112,7 @@ def sklearn_steps(x, theta, covariance, n_iter):
         return model.fit(x)
 
 @pytest.mark.parametrize("covariance", ["full", "tied", "diag", "spherical"])
-@pytest.mark.parametrize("n", [50, 1000, 100_000])
+@pytest.mark.parametrize("n", [50, 1000, pytest.param(100_000, marks=pytest.mark.slow)])
 def test_equals_scikit_learn(covariance, n):
     start = random_mixture(covariance, 3, 3, n, apart=4.0)
     x = start.sample(n, 1)[0]

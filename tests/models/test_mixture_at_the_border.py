@@ -90,6 +90,7 @@ def test_marginals_and_conditionals():
     assert np.allclose(swapped.log_prob(X[:, ::-1]), THETA.log_prob(X))
 
 
+@pytest.mark.slow
 def test_filled_in_entries():
     gaps = X.copy()
     gaps[::5, 1], gaps[2::7, 0], gaps[3] = np.nan, np.nan, np.nan

@@ -24,10 +24,12 @@ def run(*args, **options):
 
 # Notebooks and modules
 
+@pytest.mark.slow
 def test_modules_are_what_the_notebooks_export():
     assert sync.differences() == []
 
 
+@pytest.mark.slow
 def test_a_module_edited_by_hand_is_noticed(tmp_path):
     for name in ("nbs", "em_notes"):
         shutil.copytree(ROOT / name, tmp_path / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))

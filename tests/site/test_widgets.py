@@ -52,7 +52,6 @@ def test_user_configuration_changes_nothing(player):
         assert FramePlayer(line, 4).frames == player.frames
 
 
-@pytest.mark.slow
 def test_frames_are_small_and_sharp():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(272, 2))
@@ -73,7 +72,6 @@ def test_rare_colour_survives():
     assert np.abs(image - np.array(to_rgb(COLORS[0]))*255).max(-1).min() <= 1
 
 
-@pytest.mark.slow
 def test_same_palette_in_all_frames():
     def draw(ax, i): ax.imshow(np.sin(np.add.outer(np.arange(30), np.arange(30))/5 + i))
     frames = FramePlayer(draw, 5).frames
@@ -81,7 +79,6 @@ def test_same_palette_in_all_frames():
     assert len(colors) <= widgets.MAX_COLORS
 
 
-@pytest.mark.slow
 def test_axes_do_not_jump():
     def draw(ax, i):
         for a, top in zip(ax, (10.0**i, 1)): a.plot([0, top])
@@ -93,7 +90,6 @@ def test_axes_do_not_jump():
     assert len(columns) == 1 and len(columns.pop()) >= 2
 
 
-@pytest.mark.slow
 def test_subplots_and_colorbar():
     seen = []
     def draw(ax, i):

@@ -86,6 +86,7 @@ def test_monte_carlo_settles_around_the_maximum():
     assert (np.diff(run.bounds) < 0).any()
 
 
+@pytest.mark.slow
 def test_saem_averages_the_noise_away():
     noise = np.sqrt(125 * 0.2386 * 0.7614 / 5) * 38 / (125 * 0.2386 + 72) ** 2  # sd of a step with 5 draws
     far = lambda update: [abs(em(Linkage(0.5), LINKAGE, e_step=sampled(5, seed), tol=0, max_iter=400, update=update).theta.theta - LINKAGE_MLE)
@@ -126,6 +127,7 @@ def test_mean_field_starts_from_the_last_q():
     assert warm.bound > cold + 1e-3
 
 
+@pytest.mark.slow
 def test_stepwise_reaches_the_full_maximum():
     start, x, slots = TOYS["stepwise"]
     full = em(start, x, stop="theta")
@@ -236,6 +238,7 @@ def test_gains_of_a_geometric_run_are_known():
     assert gain_to_come(np.array([0.0, 1.0, 1.0, 1.5])) == np.inf and gain_to_come(np.array([1.0, 1.0, 1.0])) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", [1e-9, 1e9])
 def test_units_and_weights_change_no_stop(unit):
     rng = np.random.default_rng(0)
@@ -482,6 +485,7 @@ print("whole")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="sends itself signals as POSIX has them")
 def test_a_storm_of_interrupts_loses_nothing():
     ends = [subprocess.run([sys.executable, "-c", STORM], capture_output=True, text=True, cwd=Path(__file__).parent.parent) for _ in range(4)]
@@ -565,6 +569,7 @@ def test_laws_hold_for_any_linkage_counts(counts, theta, seed):
     check_model(Linkage(theta), np.array(counts, dtype=float), rng=seed)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(k=st.integers(2, 4), n=st.integers(2, 12), seed=st.integers(0, 10**6))
 def test_laws_hold_for_any_coins(k, n, seed):
