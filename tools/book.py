@@ -37,8 +37,9 @@ FRONT_END = {
 
 # Chapters that have moved: the name of a notebook that was at the top -> its name now. Old addresses lead on.
 MOVED = {
-    **{old: f"book/{old}" for old in ("00_jensen", "01_free_energy", "02_em", "03_families", "03_gaussian", "04_mixture",
-                                      "05_chains", "06_hmm")},
+    **{"00_jensen": "book/01_jensen", "01_free_energy": "book/02_free_energy", "02_em": "book/03_ascent",
+       "03_families": "book/04_exponential_families", "03_gaussian": "book/05_gaussian", "04_mixture": "book/06_mixture",
+       "05_chains": "book/07_chains", "06_hmm": "book/08_hmm"},
     **{"data": "data/rows", "sequences": "data/sequences", "datasets": "data/datasets"},
     **{"kernels": "engine/tiles", "compiled": "engine/products", "lanes": "engine/lanes",
        "chain_kernels": "engine/messages", "path_kernels": "engine/walks", "emission_kernels": "engine/emissions"},
@@ -53,7 +54,7 @@ def settings() -> dict[str, str]:
 
 
 def address(
-    name: str,  # of a chapter: "book/00_jensen"
+    name: str,  # of a chapter: "book/01_jensen"
 ) -> str:  # "book/jensen.html"
     "Where a chapter's page is, from the site's top: by nbdev's rule the number of the notebook is left out."
     folder, _, stem = name.rpartition("/")

@@ -32,7 +32,7 @@ KERNEL_ENV = {
 
 def name_of(
     path: Path | str,  # of a notebook: whole, or from nbs/
-) -> str:  # "book/00_jensen"
+) -> str:  # "book/01_jensen"
     "A chapter's name: its path from nbs/, without the suffix."
     path = Path(path)
     return (path.relative_to(NBS) if path.is_absolute() else path).with_suffix("").as_posix()

@@ -72,7 +72,7 @@ def limit(trans: np.ndarray) -> np.ndarray: # (k, k) -> (k,)
                          "connect them, or give initial and leave stationary=False") from None
 
 def rows_of(counts: np.ndarray, old: np.ndarray, prior: DirichletPrior | None) -> np.ndarray: # all (r, k)
-    "Formula (6.3): zeros stay, and a row of which nothing is known stays whole."
+    "Formula (8.3): zeros stay, and a row of which nothing is known stays whole."
     return lesson.mode_rows(counts, old) if prior is None else prior.mode(counts, old)
 
 def new_chain(theta: HMM, stats: HMMStats, prior: HMMPrior) -> dict: # initial and trans
@@ -184,7 +184,7 @@ def counted(theta: HMM, data: Sequences, z: np.ndarray) -> HMMStats: # z (n,)
     return HMMStats(np.bincount(z[data.offsets[:-1]], w, k), trans, emission_stats(form(theta.emit, data.rows), data.rows, np.eye(k)[z]))
 
 def paths_log_joint(theta: HMM, data: Sequences, z: np.ndarray) -> np.ndarray: # z (n,) -> (m,) nats
-    "Formula (6.1): log p(x, z) of every sequence with its path."
+    "Formula (8.1): log p(x, z) of every sequence with its path."
     first = data.offsets[:-1]
     chain = np.concatenate([[0.0], safe_log(theta.trans)[z[:-1], z[1:]]])
     chain[first] = safe_log(theta.initial)[z[first]]
@@ -353,7 +353,7 @@ class HMM(Parameters):
         return self.replaced(emit=emit, **new_chain(self, stats, prior))
 
     def expected_loglik(self, stats: HMMStats) -> float: # nats
-        "E_q[log p(x, z|theta)], (6.2)."
+        "E_q[log p(x, z|theta)], (8.2)."
         chain = lesson.chain_log_joint(stats.initial, stats.trans, self.initial, self.trans)
         return chain + need(self.emit, "expected_loglik", "the expected log-joint")(stats.emit)
 
@@ -425,7 +425,7 @@ class HMM(Parameters):
         return data.as_given(chains.lagged_all(self.initial, self.trans, l, data.offsets, lag))
 
     def predict_next(self, x, steps: int = 1): # (k,), or (m, k) for a list
-        "p(z_n+steps | x_1..n), (6.8): with `emit`, a mixture for the observation to come."
+        "p(z_n+steps | x_1..n), (8.8): with `emit`, a mixture for the observation to come."
         data, steps = self.prepare(x), whole(steps, "steps", 1, "it is a number of steps ahead")
         ahead = chains.predict_all(filtered_on(self, data, None)[0][data.offsets[1:] - 1], self.trans, steps)
         return ahead[0] if data.single else ahead

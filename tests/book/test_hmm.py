@@ -31,7 +31,7 @@ def test_expected_counts_equal_enumeration(k, seed):
         total, firsts, stepss = total + own, firsts + sum(q * c[0] for q, c in zip(p, counts)), stepss + sum(q * c[1] for q, c in zip(p, counts))
         assert np.allclose(gamma, np.einsum("p,ptj->tj", p, np.eye(k)[paths]), atol=1e-12)
         parts = [hmm.chain_log_joint(*c, initial, trans) + loglik[np.arange(len(z)), z].sum() for z, c in zip(paths, counts)]
-        assert np.allclose(parts, joint, atol=1e-10) # (6.1) is (5.1)
+        assert np.allclose(parts, joint, atol=1e-10) # (8.1) is (7.1)
     assert np.allclose(first, firsts, atol=1e-12) and np.allclose(steps, stepss, atol=1e-12) and abs(log_p - total) < 1e-10
     entropy = sum(chains.chain_entropy(initial, trans, l) for l in logliks)
     emitted = sum(np.sum(g * l) for g, l in zip(gammas, logliks))

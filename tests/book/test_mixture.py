@@ -67,7 +67,7 @@ def test_steps_climb(step, shape):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_m_step_is_the_best(shape):
-    "No scaled, moved or re-weighted parameters of the same shape do better on (4.4)."
+    "No scaled, moved or re-weighted parameters of the same shape do better on (6.4)."
     x, theta, rng = model(2, 3, 5)
     resp, _ = mixture.responsibilities(mixture.log_joint(x, *theta))
     w, m, c, _ = mixture.gmm_step(x, *theta, SHAPES[shape])

@@ -84,7 +84,7 @@ def lab(tmp_path_factory):
             server.wait(timeout=30)
 
 
-@pytest.mark.parametrize("name", ["book/00_jensen", "widgets"])  # in a folder and at the top
+@pytest.mark.parametrize("name", ["book/01_jensen", "widgets"])  # in a folder and at the top
 def test_notebook_runs_and_its_player_moves(browser, lab, name):
     url, token = lab
     context = browser.new_context(viewport={"width": 1300, "height": 900})

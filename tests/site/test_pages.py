@@ -166,7 +166,7 @@ def test_site_works_over_http(browser, site, soups):
         server.shutdown()
 
 
-@pytest.mark.parametrize("old", ["00_jensen.html", "jensen.html", "data.html", "book/00_jensen.html"])
+@pytest.mark.parametrize("old", ["00_jensen.html", "jensen.html", "data.html", "book/01_jensen.html"])
 def test_old_addresses_lead_on(browser, site, old):
     context = browser.new_context(offline=OFFLINE)
     page = context.new_page()

@@ -8,7 +8,7 @@ from tools.execute import NBS
 
 
 def test_a_chapter_is_named_by_its_path():
-    assert execute.name_of(NBS / "book" / "00_jensen.ipynb") == execute.name_of("book/00_jensen.ipynb") == "book/00_jensen"
+    assert execute.name_of(NBS / "book" / "01_jensen.ipynb") == execute.name_of("book/01_jensen.ipynb") == "book/01_jensen"
     assert execute.name_of(NBS / "index.ipynb") == "index"
 
 
