@@ -7,6 +7,7 @@ from bs4 import Tag
 from lunr import lunr
 
 EXCERPT = 140  # characters
+BOOST = 3  # the lessons come first
 BREAK = "\f"  # where a heading stood
 
 
@@ -42,7 +43,8 @@ def index(
     out: Path,  # the site's folder
 ):
     "Write `search-index.js`."
-    documents = [{"ref": str(i), "heading": words(s["heading"]), "text": words(s["text"])} for i, s in enumerate(found)]
+    documents = [({"ref": str(i), "heading": words(s["heading"]), "text": words(s["text"])},
+                  {"boost": BOOST if s["ref"].startswith("book/") else 1}) for i, s in enumerate(found)]
     made = lunr(ref="ref", fields=[{"field_name": "heading", "boost": 8}, "text"], documents=documents)
     shown = [[s["ref"], s["title"], s["heading"], excerpt(s["text"])] for s in found]
     data = json.dumps({"sections": shown, "index": made.serialize()}, ensure_ascii=False, separators=(",", ":"))
