@@ -20,7 +20,7 @@ TOKENS = re.compile(
     r"""(?P<heading>^\#{2,6}[ ][^\n]+)
     | ^(?P<fence>```|~~~).*?^(?P=fence)
     | (?P<formula>^[ ]*\$\$.*?\$\$[.,;]?|\$\$.*?\$\$)
-    | \$(?:\\.|[^$\\])+\$
+    | \$(?:\\.|[^$\\])+\$(?P<mark>[.,;:!?)]*)
     | <(?P<tag>a|summary|script|style|pre|code)\b.*?</(?P=tag)> | <[^<>]+>
     | !?\[(?:[^\[\]]|\[[^\[\]]*\])*\]\([^)]*\)
     | (?P<ticks>`+)(?P<code>.+?)(?<!`)(?P=ticks)(?!`)
@@ -182,6 +182,8 @@ class Links:
                 if len(tags) == 1 and whole.startswith("$$"):
                     return f'<div id="{formula_id(tags[0])}" class="formula">\n\n{whole}\n\n</div>'
                 return "".join(f'<span id="{formula_id(tag)}"></span>' for tag in tags) + whole
+            if match["mark"]:  # stays on the line of its formula
+                return f'<span class="whole">{whole}</span>'
             if match["reference"] and (target := self.formula(match["reference"])):
                 return link(target, whole)
             if match["code"] and match["ticks"] == "`" and (target := self.name(match["code"], names)):

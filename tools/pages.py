@@ -97,8 +97,8 @@ def render(
     order, found = list(nbs), []
     for i, (name, nb) in enumerate(nbs.items()):
         entry, here = entries[name], address(name)
-        links = {n: {"href": relative(address(n), here), "title": inline(e["title"]), "here": n == name}
-                 for n, e in entries.items()}
+        links = {n: {"href": relative(address(n), here), "title": inline(e["title"]), "here": n == name,
+                     "number": re.sub(r"^book/0?(\d+)_.*|.*", r"\1", n)} for n, e in entries.items()}
         page = {
             "site": cfg["title"],
             "root": posixpath.relpath(".", posixpath.dirname(here) or "."),

@@ -52,6 +52,7 @@ def index(
 
 
 def excerpt(text: str) -> str:
-    "The beginning of a text, to a word's end."
+    "The beginning of a text, to a word's end; formulas without their markup."
+    text = re.sub(r"\$\$?(.+?)\$\$?", lambda formula: re.sub(r"\\tag\{.*?\}|\\[A-Za-z]+|\\.|[{}]", " ", formula[1]), text, flags=re.S)
     text = " ".join(text.split())
     return text if len(text) <= EXCERPT else text[:EXCERPT].rsplit(" ", 1)[0] + " …"

@@ -146,15 +146,21 @@ def players(page, soup):
             yield "the player goes on after a pause"
 
 
+# Most elements of a page are strokes of formulas and words of code; axe looks at each for its colour, so a few must do.
+THIN = """() => {
+  document.querySelectorAll("mjx-container").forEach(formula => formula.replaceWith("x"));
+  [...document.querySelectorAll("main pre")].slice(6).forEach(code => code.replaceWith("x"));
+}"""
 AXE = """async rules => {
-  const found = await axe.run({exclude: ["mjx-container"]}, {resultTypes: ["violations"], ...(rules ? {runOnly: rules} : {})});
+  const found = await axe.run(document, {resultTypes: ["violations"], ...(rules ? {runOnly: rules} : {})});
   return found.violations.filter(v => ["serious", "critical"].includes(v.impact))
     .map(v => `${v.id}: ${v.nodes.length} times, first ${v.nodes[0].html.slice(0, 200)} ${v.nodes[0].failureSummary.slice(0, 300)}`);
 }"""
 
 
 def accessible(page, soup):
-    "Nothing that axe calls serious, in light and in dark."
+    "Nothing that axe calls serious, in light and in dark. Takes the page apart: the last to look."
+    page.evaluate(THIN)
     page.evaluate((files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8"))
     yield from page.evaluate(AXE, None)
     toggle = page.locator(".theme, .quarto-color-scheme-toggle").locator("visible=true").first
@@ -187,6 +193,7 @@ def widths(page, soup):
     page.set_viewport_size({"width": 390, "height": 844})
     if (width := page.evaluate("document.documentElement.scrollWidth")) > 390:
         yield f"the page is {width} px wide on a phone of 390"
+    page.set_viewport_size({"width": 1280, "height": 900})
 
 
 def links(page, soup, here, site, soups):
@@ -255,8 +262,8 @@ def test_chapter(browser, site, soups, name):
     here = address(name)
     soup = soups(here)
     page = open_page(browser, (site / here).as_uri(), count_figures(soup)[0], viewport={"width": 1280, "height": 900}, color_scheme="light")
-    faults = [*errors(page, soup), *head(page, soup), *lead(page, soup, name), *pictures(page, soup), *players(page, soup), *accessible(page, soup),
-              *widths(page, soup), *links(page, soup, here, site, soups), *order(page, soup, here), *notebook_links(page, soup, name), *anchors(name, soup)]
+    faults = [*errors(page, soup), *head(page, soup), *lead(page, soup, name), *pictures(page, soup), *players(page, soup), *widths(page, soup),
+              *links(page, soup, here, site, soups), *order(page, soup, here), *notebook_links(page, soup, name), *anchors(name, soup), *accessible(page, soup)]
     page.context.close()
     assert faults == []
 
@@ -265,7 +272,8 @@ def test_chapter(browser, site, soups, name):
 def test_page_of_the_reference(browser, site, soups, here):
     soup = soups(here)
     page = open_page(browser, (site / here).as_uri(), viewport={"width": 1280, "height": 900}, color_scheme="light")
-    faults = [*errors(page, soup), *head(page, soup), *accessible(page, soup), *widths(page, soup), *links(page, soup, here, site, soups), *order(page, soup, here)]
+    faults = [*errors(page, soup), *head(page, soup), *widths(page, soup), *links(page, soup, here, site, soups),
+              *order(page, soup, here), *accessible(page, soup)]
     page.context.close()
     assert faults == []
 
@@ -313,9 +321,9 @@ def test_a_formula_that_mathjax_refuses_is_seen(browser, site):
 
 
 def test_search(browser, site):
+    if (site / "search.json").is_file():  # Quarto's own
+        return
     page = open_page(browser, (site / "book" / "mixture.html").as_uri(), viewport={"width": 1280, "height": 900})
-    if not page.locator(".search input").count():
-        pytest.skip("Quarto has its own search")
     page.keyboard.press("/")
     for text, place in {"responsibilities": "book/mixture.html", "6.3": "#", "GMM.start": "api/models/mixture.html#gmm.start", "baum": "hmm.html",
                         "Viterbj": "", "jensen": "book/jensen.html"}.items():

@@ -115,7 +115,7 @@ def test_widgets_are_numbered_by_chapter():
 
 FORMULAS = """## The `GMM` class
 
-Text with $a (1.2)$ and (1.1), `em(x)`, `x`, `(1.1)`, [a (1.1) b](c.ipynb), (9.9).
+Text with $a (1.2)$ and $b$, (1.1), `em(x)`, `x`, `(1.1)`, [a (1.1) b](c.ipynb), (9.9).
 
 $$
 a = b \\tag{1.1}
@@ -145,7 +145,7 @@ def test_prose_links_to_formulas_and_names(links):
     text = links.prepare(nbs["book/01_a"], "book/01_a").cells[2].source
     assert '<div id="formula-1.1" class="formula">\n\n$$\na = b \\tag{1.1}\n$$\n\n</div>' in text
     assert text.startswith("## The `GMM` class {#the-gmm-class}\n")
-    assert '$a (1.2)$ and <a href="#formula-1.1">(1.1)</a>, <a href="../api/driver.html#em">`em(x)`</a>, `x`, `(1.1)`, [a (1.1) b](c.ipynb), (9.9).' in text
+    assert '$a (1.2)$ and <span class="whole">$b$,</span> <a href="#formula-1.1">(1.1)</a>, <a href="../api/driver.html#em">`em(x)`</a>, `x`, `(1.1)`, [a (1.1) b](c.ipynb), (9.9).' in text
     assert 'By <a href="b.html#formula-2.1">(2.1)</a>, <a href="../api/steps.html#hard">`steps.hard`</a>.' in text
     assert "<summary>Solution (1.1)</summary>" in text and "```python\nem (1.1)\n```" in text
 
