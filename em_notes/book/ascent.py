@@ -30,7 +30,8 @@ def linkage_log_likelihood(x: np.ndarray, # (4,) animals by class
                           ) -> float: # nats
     "log p(x | theta), the animals taken in their order."
     theta = np.asarray(theta, dtype=float)
-    return xlogy(x[0], 1/2 + theta/4) + xlogy(x[1] + x[2], (1 - theta)/4) + xlogy(x[3], theta/4)
+    middle = xlogy(x[1] + x[2], (1 - theta)/4)
+    return xlogy(x[0], 1/2 + theta/4) + middle + xlogy(x[3], theta/4)
 
 def climb(step: Callable, # theta -> theta
           theta, # where to start
@@ -50,13 +51,14 @@ def linkage_free_energy(x: np.ndarray, # (4,) animals by class
     first = (1 - u) * np.log(1/2) + u * np.log(theta/4) - xlogy(u, u) - xlogy(1 - u, 1 - u)
     return x[0] * first + (x[1] + x[2]) * np.log((1 - theta)/4) + x[3] * np.log(theta/4)
 
-# %% ../../nbs/book/03_ascent.ipynb #17e40675
+# %% ../../nbs/book/03_ascent.ipynb #3df345a8
 def normal_means_step(x: np.ndarray, # (n,) data
                       means: np.ndarray, # (k,) of the kinds, equally probable
                       sd: float # standard deviation of all kinds
-                     ) -> tuple[np.ndarray, float]: # new means (k,); log p(x) of the old ones, nats
-    "An E-step and the M-step (3.9) for a mixture of normals with equal weights and known width."
-    joint = -0.5 * ((x[:, None] - means) / sd)**2 - np.log(sd * np.sqrt(2 * np.pi) * len(means))
+                     ) -> tuple[np.ndarray, float]: # new means; log p(x) of the old, nats
+    "E-step and M-step (3.9) for normals with equal weights and known width."
+    joint = -0.5 * ((x[:, None] - means) / sd)**2
+    joint = joint - np.log(sd * np.sqrt(2 * np.pi) * len(means))
     log_p = np.logaddexp.reduce(joint, axis=1, keepdims=True)
     resp = np.exp(joint - log_p)
     return resp.T @ x / resp.sum(axis=0), float(log_p.sum())
@@ -64,7 +66,7 @@ def normal_means_step(x: np.ndarray, # (n,) data
 # %% ../../nbs/book/03_ascent.ipynb #3d2e093d
 def missing_products(x: np.ndarray, # (n, 2), nan where missing
                      cov: np.ndarray # (2, 2)
-                    ) -> tuple[np.ndarray, float]: # (2, 2) expected sum of x x'; log p(what is seen), nats
+                    ) -> tuple[np.ndarray, float]: # expected sum of x x'; log p(seen), nats
     "Formula (3.10), left, for normal pairs with mean zero."
     total, log_p = np.zeros((2, 2)), 0.0
     for row in x:
@@ -74,13 +76,14 @@ def missing_products(x: np.ndarray, # (n, 2), nan where missing
         mean = G @ row[seen]
         total += np.outer(mean, mean) + cov - G @ cov[seen]
         square = row[seen] @ np.linalg.solve(known, row[seen])
-        log_p -= 0.5 * (seen.sum() * np.log(2 * np.pi) + np.linalg.slogdet(known)[1] + square)
+        log_det = np.linalg.slogdet(2 * np.pi * known)[1]
+        log_p -= 0.5 * (log_det + square)
     return total, float(log_p)
 
-# %% ../../nbs/book/03_ascent.ipynb #0616a0de
+# %% ../../nbs/book/03_ascent.ipynb #80544f16
 def linkage_information(x: np.ndarray, # (4,) animals by class
                         theta: float
-                       ) -> tuple[float, float]: # complete and missing information about theta
+                       ) -> tuple[float, float]: # complete, missing information
     "The two sides of (3.11) at `theta`; their difference is the observed information."
     u = hidden_share(theta)
     complete = (x[0] * u + x[3]) / theta**2 + (x[1] + x[2]) / (1 - theta)**2

@@ -9,13 +9,13 @@ __all__ = ['poisson_em']
 import numpy as np
 from scipy.stats import poisson
 
-# %% ../../nbs/book/00_by_hand.ipynb #961d4f8b
+# %% ../../nbs/book/00_by_hand.ipynb #fe279acb
 def poisson_em(x: np.ndarray, # (m,) the different values
                days: np.ndarray, # (m,) how often each was seen
                weights: np.ndarray, # (k,) where to start: shares of the kinds
                rates: np.ndarray, # (k,) their means
                n_steps: int # EM steps to take
-              ) -> list: # of (log-likelihood in nats, weights, rates) after 0, 1, ..., n_steps steps
+              ) -> list: # (log-likelihood in nats, weights, rates) after 0, ..., n_steps
     "EM for a mixture of `k` Poisson distributions: (0.1), (0.2) and (0.3) in turn."
     weights, rates, path = np.asarray(weights), np.asarray(rates), []
     for _ in range(n_steps + 1):
