@@ -84,7 +84,7 @@ def tempered_free_energy(
     "F at temperature T, (9.2)."
     return expected_loglik(q, log_joint) + _checked(temperature) * entropy(q)
 
-# %% ../../nbs/book/09_annealing.ipynb #5c1c0ab2
+# %% ../../nbs/book/09_annealing.ipynb #a5877a39
 def anneal(
     x: np.ndarray,             # (n, d)
     k: int,                    # clusters
@@ -95,7 +95,7 @@ def anneal(
     "Deterministic annealing: EM at each temperature in turn, from where it settled before."
     means, path = np.tile(x.mean(axis=0), (k, 1)), []
     for T in temperatures:
-        push = 1e-3 * sigma * rng.standard_normal(means.shape)
+        push = 1e-2 * sigma * rng.standard_normal(means.shape)
         means, _ = settle(x, means + push, sigma, T, tol=1e-4, most=500)
         path.append(means)
     return np.array(path)
