@@ -14,7 +14,7 @@ import numpy as np
 from .free_energy import expected_loglik, log_evidence, posterior
 from .jensen import entropy
 
-# %% ../../nbs/book/09_annealing.ipynb #27e2a7b4
+# %% ../../nbs/book/09_annealing.ipynb #e62cbc2f
 def cluster_log_joint(
     x: np.ndarray,     # (n, d) observations
     means: np.ndarray, # (k, d)
@@ -25,7 +25,15 @@ def cluster_log_joint(
     d, k = x.shape[1], len(means)
     return -np.log(k) - squares / (2 * sigma**2) - d * np.log(sigma * np.sqrt(2 * np.pi))
 
+# %% ../../nbs/book/09_annealing.ipynb #dfd3b0c1
+#| code-fold: true
+#| code-summary: A check of the temperature
+def _checked(temperature: float) -> float: # the same number
+    if not 0 < temperature < np.inf:
+        raise ValueError(f"temperature is {temperature}, expected a finite number above 0; for the limit 0 take the best state")
+    return temperature
 
+# %% ../../nbs/book/09_annealing.ipynb #9d276d47
 def tempered_posterior(
     log_joint: np.ndarray,     # (..., k) log p(x, z)
     temperature: float = 1.0,  # T > 0
@@ -33,12 +41,6 @@ def tempered_posterior(
     "The best q at temperature T, (9.3); at T = 1 the posterior."
     top = np.max(log_joint, axis=-1, keepdims=True)
     return posterior((log_joint - top) / _checked(temperature))
-
-
-def _checked(temperature: float) -> float: # the same number
-    if not 0 < temperature < np.inf:
-        raise ValueError(f"temperature is {temperature}, expected a finite number above 0; for the limit 0 take the best state")
-    return temperature
 
 
 def annealed_step(
@@ -51,7 +53,7 @@ def annealed_step(
     resp = tempered_posterior(cluster_log_joint(x, means, sigma), temperature)
     return resp.T @ x / resp.sum(axis=0)[:, None]
 
-
+# %% ../../nbs/book/09_annealing.ipynb #20c6686f
 def settle(
     x: np.ndarray,             # (n, d)
     means: np.ndarray,         # (k, d) where to start
