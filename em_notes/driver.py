@@ -12,16 +12,16 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, pairwise
 import numpy as np
 from . import settings
 from .protocol import EMState, EStep, MStep, Rule, Update, fingerprint, leaves, need
 from .steps import exact, kind_of, latest, maximum, part
 
 # %% auto #0
-__all__ = ['EPS', 'prepared', 'named_prior', 'log_prior', 'rounding', 'evaluate', 'em_init', 'em_step', 'BoundFell', 'checked',
-           'gain_to_come', 'by_gain', 'theta_change', 'by_theta', 'resumed', 'states_of', 'model_of', 'iterate',
-           'EMResult', 'one_interrupt', 'rule_of', 'check_limits', 'bar', 'em']
+__all__ = ['EPS', 'prepared', 'named_prior', 'log_prior', 'least_rounding', 'rounding', 'evaluate', 'em_init', 'em_step',
+           'BoundFell', 'checked', 'gain_to_come', 'by_gain', 'theta_change', 'by_theta', 'resumed', 'several_steps',
+           'states_of', 'model_of', 'iterate', 'EMResult', 'one_interrupt', 'rule_of', 'check_limits', 'bar', 'em']
 
 # %% ../nbs/driver.ipynb #b2c5eda4
 def prepared(model, x, weights=None):
@@ -54,13 +54,16 @@ def log_prior(theta, prior) -> float: # nats
 
 EPS = float(np.finfo(float).eps)
 
+def least_rounding(data, bound: float) -> float: # nats
+    "What summing as many terms as there are observations may do to a bound."
+    size = len(data) if hasattr(data, "__len__") else 1
+    return 16 * EPS * (abs(bound) + getattr(data, "mean_weight", 1.0) * (1 + size))
+
 def rounding(theta, data, stats, bound: float) -> float: # nats
     "By how much rounding alone may move this bound: the model's own estimate, or one from the size of the numbers."
     own = getattr(theta, "rounding", None)
-    size = len(data) if hasattr(data, "__len__") else 1
     if not math.isfinite(bound): return 0.0
-    least = 16 * EPS * (abs(bound) + getattr(data, "mean_weight", 1.0) * (1 + size))
-    return least if own is None else least + float(own(data, stats))
+    return least_rounding(data, bound) + (0.0 if own is None else float(own(data, stats)))
 
 def evaluate(theta, data, e_step, prior, memory, t) -> tuple: # stats, bound, memory
     "An E-step, and the log prior added to its bound."
@@ -104,21 +107,21 @@ def checked(state: EMState, last: EMState | None, held: bool) -> EMState:
 def gain_to_come(bounds: np.ndarray # the last bounds, at least three, in nats
                 ) -> float: # nats; inf where the gains don't shrink
     "Formula (S.1): how far Aitken's extrapolation of the last bounds lies above the last of them."
-    gains = np.diff(bounds)
-    if gains[-1] <= 0: return 0.0 if (gains <= 0).all() else np.inf
-    if not (gains > 0).all(): return np.inf
-    r = float(np.max(gains[1:] / gains[:-1]))
-    return float(gains[-1] * r / (1 - r)) if r < 1 else np.inf
+    gains = [float(b - a) for a, b in pairwise(bounds)]
+    if gains[-1] <= 0: return 0.0 if max(gains) <= 0 else math.inf
+    if not min(gains) > 0: return math.inf
+    r = max(b / a for a, b in pairwise(gains))
+    return gains[-1] * r / (1 - r) if r < 1 else math.inf
 
 def by_gain(tol: float # nats for one observation's weight
            , unit: float = 1.0 # what one observation weighs
            ) -> Rule:
     "Stop when the gain still to come is at most `tol`, or when gains have sunk into rounding."
     def rule(states):
-        bounds = np.array([s.bound for s in states])
-        if len(bounds) < 3: return None
-        come, noise = gain_to_come(bounds[-4:]), states[-1].rounding
-        if (np.abs(np.diff(bounds[-3:])) <= noise).all():
+        if len(states) < 3: return None
+        bounds, noise = [s.bound for s in states], states[-1].rounding
+        come = gain_to_come(bounds[-4:])
+        if abs(bounds[-1] - bounds[-2]) <= noise and abs(bounds[-2] - bounds[-3]) <= noise:
             return f"the gain has sunk into rounding, {noise:.1e} nats"
         if come <= tol * unit: return f"the gain still to come, {come / unit:.1e} nats, is at most tol = {tol:g}"
     return rule
@@ -148,16 +151,30 @@ def resumed(state: EMState, data, e_step, prior, update) -> EMState:
     if update is not latest: stats = state.stats # a running average is of all data so far
     return EMState(state.theta, stats, bound, state.t, memory, state.m_memory, rounding(state.theta, data, stats, bound), same)
 
+def several_steps(state: EMState, data, n: int) -> Iterator[EMState] | None: # up to n; None where there is no such way
+    "The next states of plain EM, from a model that takes several steps of small data at once (its `ahead`)."
+    own = getattr(state.theta, "ahead", None)
+    steps = None if own is None else own(data, state.stats, n)
+    rest = state.__getstate__()
+    return steps and (EMState.bare(rest | {"theta": theta, "stats": stats, "bound": bound, "t": t, "rounding": least_rounding(data, bound) + rounding})
+                      for t, (theta, stats, bound, rounding) in enumerate(steps, state.t + 1))
+
 def states_of(theta, data, e_step, m_step, update, prior) -> Iterator[EMState]:
     "The states of a run on data that are prepared."
     held = update is latest and kind_of(e_step) != "noisy"
     if isinstance(theta, EMState): state = resumed(theta, data, e_step, prior, update)
     else: state = em_init(theta, data, e_step=e_step, m_step=m_step, prior=prior)
     yield checked(state, None, held)
+    plain, some = e_step is exact and m_step is maximum and update is latest and prior is None, 2
     while True:
-        new = em_step(state, data, e_step=e_step, m_step=m_step, update=update, prior=prior)
-        state = checked(new, state, held)
-        yield state
+        several, before = several_steps(state, data, some) if plain else None, state
+        plain, some = several is not None, min(2 * some, 64)
+        for new in several or ():
+            state = checked(new, state, held)
+            yield state
+        if state is before: # no such way for these data, or not for this step
+            state = checked(em_step(state, data, e_step=e_step, m_step=m_step, update=update, prior=prior), state, held)
+            yield state
 
 def model_of(theta, e_step, m_step): # the model
     "The model that the user passed, alone or in a state; a ValueError where it is none."

@@ -216,7 +216,12 @@ def start(build: Callable, # (shares (k,), family) -> model
         resp = theta.resp(part)
         own = resp if part.weights is None else resp * part.weights[:, None]
         return held(build(own.sum(0) / own.sum(), make(part, resp, **options)))
-    return short_runs([candidate] * n_starts, data, prior, 10 if held is None else 0)
+    steps = 10 if held is None else 0
+    try: return short_runs([candidate] * n_starts, data, prior, steps)
+    except Impossible: # every subset missed a value that some row has
+        if len(data) <= size: raise
+        size = len(data)
+        return short_runs([candidate] * n_starts, data, prior, steps)
 
 # %% ../nbs/starts.ipynb #b67e20fd
 @dataclass(frozen=True, eq=False, repr=False)

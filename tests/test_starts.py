@@ -1,7 +1,7 @@
 """Starts: what they must find, for every seed, and what they must not depend on."""
 import numpy as np
 import pytest
-from em_notes import GMM, Bernoulli, Categorical, Degenerate, DirichletPrior, HMM, Mixture, MixturePrior, Poisson, backend, best_of, em, threads
+from em_notes import GMM, Bernoulli, Categorical, Degenerate, DirichletPrior, HMM, Mixture, MixturePrior, Poisson, Product, backend, best_of, em, threads
 from em_notes.data.datasets import faithful, iris
 from em_notes.starts import seeds, subset
 
@@ -121,3 +121,18 @@ def test_a_rare_symbol_in_many_rows():
     x[77] = 9  # a subset of the rows need not have it
     theta = Mixture.start(x, 2, Categorical, rng=0, n_starts=2)
     assert theta.components.probs.shape == (2, 10) and np.isfinite(em(theta, x, max_iter=3).bound)
+
+
+@pytest.mark.parametrize("family", [Product.of(Categorical, Poisson), Bernoulli])
+def test_a_value_that_every_subset_misses(family):
+    rng = np.random.default_rng(0)
+    z = rng.integers(2, size=60_000)
+    if family is Bernoulli: # a column that is 1 once
+        x = (rng.random((len(z), 6)) < np.where(z, 0.8, 0.2)[:, None]).astype(float)
+        x[:, 5] = 0
+        x[31_415, 5] = 1
+    else: # a symbol that is seen once
+        x = np.column_stack([z ^ (rng.random(len(z)) < 0.1), rng.poisson(np.where(z, 2.0, 9.0))]).astype(float)
+        x[31_415, 0] = 2
+    fit = em(Mixture.start(x, 2, family, rng=0, n_starts=3), x)
+    assert np.isfinite(fit.bound) and 0.45 < fit.theta.weights.min()

@@ -10,9 +10,11 @@ import numpy as np
 
 from .jensen import check_distribution, entropy
 
-# %% ../../nbs/book/02_free_energy.ipynb #8a16d1a3
-def _shifted(log_joint, temperature):
-    "Row maxima m, shape (..., 1), and exp((log_joint - m) / T), after checking both arguments."
+# %% ../../nbs/book/02_free_energy.ipynb #c988b59e
+#| code-fold: true
+#| code-summary: A check of the table
+def _shifted(log_joint):
+    "Row maxima m, shape (..., 1), and exp(log_joint - m), after a check."
     a = np.asarray(log_joint, dtype=float)
     if a.ndim == 0 or a.shape[-1] == 0:
         raise ValueError(f"log_joint has shape {a.shape}, expected (..., k) with k >= 1 states")
@@ -20,31 +22,26 @@ def _shifted(log_joint, temperature):
     if bad.any():
         at = tuple(int(i) for i in np.argwhere(bad)[0])
         raise ValueError(f"log_joint{list(at)} is {a[at]}, expected finite or -inf (probability zero)")
-    if not (np.ndim(temperature) == 0 and 0 < temperature < np.inf):
-        raise ValueError(f"temperature is {temperature}, expected one finite number above 0; "
-                         "for the limit 0 take the argmax over states")
     m = a.max(axis=-1, keepdims=True)
     # a state too far behind to have a weight gets weight 0
     with np.errstate(over="ignore"):
-        return m, np.exp((a - np.where(m == -np.inf, 0, m)) / temperature)
+        return m, np.exp(a - np.where(m == -np.inf, 0, m))
 
-
+# %% ../../nbs/book/02_free_energy.ipynb #8a16d1a3
 def log_evidence(
-    log_joint: np.ndarray,     # (..., k) log p(x, z | theta), -inf for probability zero
-    temperature: float = 1.0,  # T; what other values mean is said at (2.7)
-) -> np.ndarray:               # (...) log p(x | theta) of each row, in nats; sum over rows for the log-likelihood
-    "The log-evidence (2.1), at T: T log sum_z p(x, z)^(1/T); -inf for an impossible row."
-    m, w = _shifted(log_joint, temperature)
-    with np.errstate(divide="ignore"):           # log 0 = -inf is meant
-        return m[..., 0] + temperature * np.log(w.sum(axis=-1))
+    log_joint: np.ndarray, # (..., k) log p(x, z | theta), -inf for probability zero
+) -> np.ndarray:           # (...) log p(x | theta) of each row, in nats; sum over rows for the log-likelihood
+    "The log-evidence (2.1); -inf for an impossible row."
+    m, w = _shifted(log_joint)       # w = exp(log_joint - m)
+    with np.errstate(divide="ignore"):
+        return m[..., 0] + np.log(w.sum(axis=-1))
 
 # %% ../../nbs/book/02_free_energy.ipynb #127ee25a
 def posterior(
-    log_joint: np.ndarray,     # (..., k) log p(x, z | theta), -inf for probability zero
-    temperature: float = 1.0,  # T; what other values mean is said at (2.7)
-) -> np.ndarray:               # (..., k) p(z | x, theta), each row sums to one
-    "The posterior (2.2), at T proportional to p(x, z)^(1/T); a ValueError for an impossible row."
-    m, w = _shifted(log_joint, temperature)
+    log_joint: np.ndarray, # (..., k) log p(x, z | theta), -inf for probability zero
+) -> np.ndarray:           # (..., k) p(z | x, theta), each row sums to one
+    "The posterior (2.2); a ValueError for an impossible row."
+    m, w = _shifted(log_joint)
     if (m == -np.inf).any():
         at = [int(i) for i in np.argwhere(m[..., 0] == -np.inf)[0]]
         row = f"log_joint row {at}" if at else "log_joint"
@@ -66,10 +63,9 @@ def expected_loglik(
 
 
 def free_energy(
-    q: np.ndarray,             # (..., k) distribution over states
-    log_joint: np.ndarray,     # (..., k) log p(x, z | theta), -inf for probability zero
-    temperature: float = 1.0,  # T; what other values mean is said at (2.7)
-) -> np.ndarray:               # (...) F of each row, in nats; sum over independent rows for the total
-    "The lower bound (2.3), F(q, theta) = E_q[log p(x, z | theta)] + T H(q), with T = 1."
-    _shifted(log_joint, temperature)             # only its checks
-    return expected_loglik(q, log_joint) + temperature * entropy(q)
+    q: np.ndarray,          # (..., k) distribution over states
+    log_joint: np.ndarray,  # (..., k) log p(x, z | theta), -inf for probability zero
+) -> np.ndarray:            # (...) F of each row, in nats; sum over independent rows for the total
+    "The lower bound (2.3), F(q, theta) = E_q[log p(x, z | theta)] + H(q)."
+    _shifted(log_joint)     # only its checks
+    return expected_loglik(q, log_joint) + entropy(q)

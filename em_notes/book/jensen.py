@@ -12,6 +12,8 @@ import numpy as np
 from scipy.special import xlogy
 
 # %% ../../nbs/book/01_jensen.ipynb #19b5a481
+#| code-fold: true
+#| code-summary: A check that p is a distribution
 def check_distribution(
     p: np.ndarray,   # probabilities along one axis
     name: str = "p", # the argument's name, for the message
@@ -30,7 +32,7 @@ def check_distribution(
         raise ValueError(f"{row} sums to {total[at]:.6g}, expected 1; divide it by its sum")
     return p
 
-
+# %% ../../nbs/book/01_jensen.ipynb #594f72e9
 def jensen_gap(
     f: Callable,    # function of an array, elementwise
     x: np.ndarray,  # values, broadcast against p

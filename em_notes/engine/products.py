@@ -19,8 +19,8 @@ from .lanes import LOGS, compiled, times_power
 __all__ = ['kernel', 'C', 'LOG2_E', 'ROUND', 'LN2_HIGH', 'LN2_LOW', 'TILE', 'PANEL', 'LINEAR', 'COMPLEMENT', 'NORM', 'NONE',
            'EMPTY', 'wide_lanes', 'exp_coefficients', 'exp', 'scratch', 'load', 'feature_pairs', 'build',
            'leftover_add', 'multiply_add', 'leftover_products', 'add_products', 'exponentiate', 'normalise', 'fill',
-           'total', 'spread_out', 'expanded_tiles', 'expanded_rows', 'symbols_pass', 'arguments', 'fast_em_pass',
-           'fast_log_joints']
+           'total', 'spread_out', 'expanded_tiles', 'expanded_rows', 'symbols_pass', 'arguments', 'flops',
+           'fast_em_pass', 'fast_log_joints']
 
 # %% ../../nbs/engine/products.ipynb #98bbf515
 kernel = compiled() # the decorator of most of what follows
@@ -363,11 +363,14 @@ def arguments(data: Data) -> tuple: # what every pass over these rows takes, mad
         data.__dict__["_arguments"] = own
     return own
 
+def flops(k: int, features: int) -> int: # operations a row of a pass, roughly
+    return 4 * k * features + 64 * k
+
 def fast_em_pass(data: Data, eta: np.ndarray, kind: str) -> tuple[np.ndarray, float]:
     "`tiles.em_pass`, compiled."
     if kind == "onehot": return symbols_pass(data, eta)
     args = *arguments(data), fixed(eta), *feature_pairs(kind, data.d)
-    sums, bounds = sweep(len(data), 4 * eta.size + 64 * len(eta), [eta.shape], lambda own, lo, hi: expanded_rows(*args, *own, EMPTY, lo, hi))
+    sums, bounds = sweep(len(data), flops(*eta.shape), [eta.shape], lambda own, lo, hi: expanded_rows(*args, *own, EMPTY, lo, hi))
     return sums[0], bounds
 
 def fast_log_joints(data: Data, eta: np.ndarray, kind: str) -> np.ndarray: # (n, k)

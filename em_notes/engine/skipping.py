@@ -8,7 +8,7 @@ import math
 import numpy as np
 from .lanes import LOGS, compiled
 from ..data.rows import Data
-from .products import (EMPTY, add_products, arguments, exp, expanded_rows, feature_pairs, fill, kernel, load, multiply_add, scratch,
+from .products import (EMPTY, add_products, arguments, exp, expanded_rows, feature_pairs, fill, flops, kernel, load, multiply_add, scratch,
                                       total, wide_lanes)
 from .threads import fixed, sweep
 
@@ -226,5 +226,5 @@ def em_pass(data: Data, eta: np.ndarray, above: tuple) -> tuple[np.ndarray, floa
     def work(own, lo, hi):
         bound, end = skipping_rows(*args, *extra, own[0], lo, hi, tile)
         return bound if end == hi else bound + expanded_rows(*args, *pairs, *own, EMPTY, end, hi)
-    sums, bound = sweep(len(data), 4 * eta.size + 64 * len(eta), [eta.shape], work)
+    sums, bound = sweep(len(data), flops(*eta.shape), [eta.shape], work)
     return sums[0], bound

@@ -5,10 +5,14 @@
 # %% ../../nbs/engine/small.ipynb #d8a403b1
 from __future__ import annotations
 import math
+import numpy as np
 from .lanes import compiled
+from .products import PANEL, TILE, arguments, expanded_tiles, feature_pairs, flops, scratch
+from .threads import BLOCK_FLOPS, fixed
+from ..protocol import readonly
 
 # %% auto #0
-__all__ = ['EPS', 'HALF_LOG_2PI', 'natural_full', 'unpack_full', 'maximum_full']
+__all__ = ['EPS', 'HALF_LOG_2PI', 'natural_full', 'unpack_full', 'maximum_full', 'steps_full', 'leap']
 
 # %% ../../nbs/engine/small.ipynb #e46e7f43
 EPS, HALF_LOG_2PI = 2.0 ** -52, 0.5 * math.log(2 * math.pi)
@@ -102,3 +106,39 @@ def maximum_full(weight, mean, scatter, half, covs, root): # the last two filled
             most = max(most, covs[j, a, a] + (mean[j, a] - mean[0, a]) * (mean[j, a] - mean[0, a]))
         if not det > 1e-8: return False
     return least > 1e-12 * most
+
+# %% ../../nbs/engine/small.ipynb #0ceb227e
+@compiled(allocates=True)
+def steps_full(x, weights, center, inverse, scale, left, right, limits, shares, weight, mean, scatter, half, covs, root, bounds, sizes): # limits: lost, flat, safe
+    """Steps of EM from the statistics at [0]: theta of step i into shares, mean[i], covs and root, its statistics into [i + 1].
+    Returns how many were done: fewer than `len(bounds)` where the next one needs care."""
+    (_, k, d), (lost, flat, safe) = mean.shape, limits
+    F = 1 + len(left)
+    eta, sums, w, y, log_shares, out = scratch(k, F), scratch(k, F), scratch(d, d), scratch(1, d)[0], scratch(1, k)[0], scratch(0, 0)
+    z, phi, l, rows = scratch(d, TILE), scratch(min(PANEL, len(left)), TILE), scratch(k, TILE), scratch(2, TILE)
+    for i in range(len(bounds)):
+        if not maximum_full(weight[i], mean[i], scatter[i], half[i], covs[i], root[i]): return i
+        total = 0.0
+        for j in range(k): total += weight[i, j]
+        for j in range(k):
+            shares[i, j] = weight[i, j] / total
+            log_shares[j] = math.log(shares[i, j])
+            for f in range(F): sums[j, f] = 0.0
+        sizes[i] = natural_full(mean[i], root[i], center, scale, log_shares, eta, w, y)
+        if not sizes[i] <= safe: return i
+        bounds[i] = expanded_tiles(x, weights, center, inverse, eta, left, right, sums, out, 0, len(x), z, phi, l, rows[0], rows[1])
+        if not bounds[i] > -1e90: return i
+        if not unpack_full(sums, center, scale, weight[i + 1], mean[i + 1], scatter[i + 1], half[i + 1], lost, flat): return i
+    return len(bounds)
+
+def leap(data, weight, mean, scatter, half, n, limits): # rows; statistics; steps at most
+    "`steps_full` with its tables: how many steps were done, and the tables; None where the rows need more than a block."
+    (k, d), (left, right) = mean.shape, feature_pairs("outer", data.d)
+    if len(data) * flops(k, 1 + len(left)) > BLOCK_FLOPS: return None
+    x, weights, center, inverse = arguments(data)
+    shares, bounds, sizes, weights_, means = np.empty((n, k)), np.empty(n), np.empty(n), np.empty((n + 1, k)), np.empty((n + 1, k, d))
+    scatters, halves, covs, roots = np.empty((4, n + 1, k, d, d))
+    weights_[0], means[0], scatters[0], halves[0] = weight, mean, scatter, half
+    done = steps_full(x, weights, center, inverse, fixed(data.scale), left, right, limits, shares, weights_, means, scatters, halves, covs, roots, bounds, sizes)
+    for a in (shares, weights_, means, scatters, halves, covs, roots): readonly(a)
+    return done, shares, weights_, means, scatters, halves, covs, roots, bounds, sizes

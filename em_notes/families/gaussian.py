@@ -5,16 +5,17 @@
 # %% ../../nbs/families/gaussian.ipynb #9112af53
 from __future__ import annotations
 from dataclasses import dataclass, field
+from collections.abc import Iterator
 from functools import cached_property
 import numpy as np
 from ..book.exponential_families import draw
 from ..data.checks import by_row, frozen, generator
 from ..data.rows import Data
 from ..engine.threads import fixed
-from ..engine.tiles import WORTH, small_kernels
+from ..engine.tiles import WORTH, regular, small_kernels
 from .base import EPS, SAFE, Family, check_count, form, kept
 from .covariances import Covariance, covariance_type, half_of, lower
-from .gaussian_forms import (LOG_2PI, ByPattern, Expanded, GaussianStats, Whitened, beside, moments, natural, natural_beside,
+from .gaussian_forms import (FLAT, LOG_2PI, LOST, ByPattern, Expanded, GaussianStats, Whitened, beside, moments, natural, natural_beside,
                                               one_scale, place_error, second_moment, unpack, unpack_beside)
 from .priors import PSEUDO, NormalInverseWishart
 from ..protocol import readonly
@@ -69,7 +70,7 @@ class Gaussian(Family):
             own = one_scale(data) if t.one_scale else data
             eta, size = natural(self, own, log_weights)
             if size <= SAFE:
-                rounding = 4 * EPS * (self.d + size) + place_error(own, size ** 0.5)
+                rounding = self.rounding_of(own, size)
                 if not t.tied:
                     above = (log_weights + self.log_norm, (self.means - own.center) / own.scale, self.covs / (own.scale[:, None] * own.scale)) if t.full and self.k * self.d >= WORTH else None
                     return Expanded(own, eta, t.features, lambda sums: unpack(sums, own, t), rounding=rounding, above=above, family=self)
@@ -78,13 +79,16 @@ class Gaussian(Family):
         else:
             eta, size = natural(self, data, log_weights)
             if size <= SAFE:
-                rounding = 4 * EPS * (self.d + size) + place_error(data, size ** 0.5)
+                rounding = self.rounding_of(data, size)
                 if t.full: return ByPattern(data, self, log_weights, rounding)
                 own = one_scale(data) if t.one_scale else data
                 return Expanded(kept(own, "beside", lambda: beside(own, t)), natural_beside(self, own, log_weights), "linear", lambda sums: unpack_beside(sums, own, t),
                                 rounding=rounding, family=self, rows=own)
         bad = np.abs(self.whitener) @ np.abs(np.broadcast_to(self.root, self.whitener.shape)) if t.full else np.ones((1, 1, 1))
         return Whitened(data, self, log_weights, 2 * EPS * self.d * float(bad.sum(2).max()) + place_error(data, float(np.abs(self.whitener * data.scale).sum(-1).max())))
+
+    def rounding_of(self, data: Data, size): # nats a row, of the natural form; size: at least of what cancels there
+        return 4 * EPS * (self.d + size) + place_error(data, size ** 0.5)
 
     def scaled_precision(self, data: Data) -> np.ndarray: # (d, d) of the one covariance, in scaled columns
         w = self.whitener[0] * data.scale
@@ -124,6 +128,20 @@ class Gaussian(Family):
             root = np.asarray(np.sqrt(np.maximum(covs, 0)))
         t.check_collapse(covs, root, stats)
         return Gaussian.trusted(means=stats.mean, covs=covs, covariance=self.covariance, root=root)
+
+    def ahead(self, data: Data, stats: GaussianStats, n: int) -> Iterator | None: # of (weights, family, its statistics, bound, its rounding)
+        "Up to n steps of plain EM from these statistics in one call; None where that is not for these data."
+        own = self.type.name == "full" and data.observed is None and self.k * self.d < WORTH and regular(data)
+        fast = small_kernels(self.d) if own else None
+        if fast is None: return None
+        if stats.half is None: return iter(())
+        steps = fast.leap(data, stats.weight, stats.mean, stats.scatter, stats.half, n, (LOST, FLAT, SAFE))
+        if steps is None: return None
+        done, shares, weight, mean, scatter, half, covs, root, bounds, sizes = steps
+        families = (Gaussian.bare({"means": m, "covs": c, "covariance": "full", "root": r}) for m, c, r in zip(mean, covs, root))
+        new = (GaussianStats.bare({"weight": w, "count": n, "mean": m, "scatter": s, "covariance": "full", "half": h})
+               for w, n, m, s, h in zip(weight[1:], weight[1:, :, None], mean[1:], scatter[1:], half[1:]))
+        return zip(shares[:done], families, new, bounds.tolist(), self.rounding_of(data, sizes[:done]).tolist())
 
     def pseudo(self, prior: NormalInverseWishart) -> GaussianStats:
         "The prior as pseudo-observations: kappa rows at its mean, and its scatter."

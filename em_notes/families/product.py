@@ -65,6 +65,9 @@ class ProductOf(Parameters):
     columns: tuple
     __name__, options = "Product", {}
 
+    @property
+    def needs_all_rows(self) -> bool: return any(getattr(f[0] if isinstance(f, tuple) else f, "needs_all_rows", False) for f in self.families)
+
     def each(self, data: Data, k: int | None = None): # (class, its data, options)
         for f, c in zip(self.families, self.columns):
             f, options = f if isinstance(f, tuple) else (f, {})

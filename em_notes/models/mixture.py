@@ -209,6 +209,14 @@ class Mixture(Parameters):
         self.__dict__["_rounding"] = data.fingerprint, f.rounding # for the driver, which will ask
         return f.em_pass() if data.labels is None else labelled_pass(self, data)
 
+    def ahead(self, data: Data, stats: MixtureStats, n: int) -> Iterator | None: # of (theta, its statistics, bound, rounding in nats)
+        "Up to n steps of plain EM from these statistics at once; None where the family has no such way for these data."
+        own = getattr(self.components, "ahead", None) if data.labels is None else None
+        steps = None if own is None else own(data, stats.components, n)
+        rest, total = self.__getstate__(), data.total
+        return steps and ((self.bare(rest | {"weights": w, "components": f}), MixtureStats.bare({"counts": s.weight, "components": s}), bound, total * rounding)
+                          for w, f, s, bound, rounding in steps)
+
     def rounding(self, data: Data, stats: MixtureStats) -> float: # nats
         "By how much rounding may move the log-likelihood."
         known = self.__dict__.get("_rounding")

@@ -5,9 +5,10 @@ import numpy as np
 from hypothesis import given, settings, strategies as st
 from scipy.optimize import approx_fprime, minimize_scalar
 from scipy.special import expit, logsumexp
-from scipy.stats import binom, multivariate_normal
+from scipy.stats import binom, multivariate_normal, norm
 
 from em_notes.book import ascent
+from em_notes.data.datasets import iris
 
 x = np.array([125, 18, 20, 34])
 inside = st.floats(0.02, 0.98)
@@ -15,48 +16,66 @@ inside = st.floats(0.02, 0.98)
 
 @settings(max_examples=40, deadline=None)
 @given(k=st.integers(1, 3), n=st.integers(1, 5), seed=st.integers(0, 10**6))
-def test_coins_equal_enumeration(k, n, seed):
+def test_normal_means_equal_enumeration(k, n, seed):
     rng = np.random.default_rng(seed)
-    tosses, theta = rng.integers(0, 9, (n, 2)).astype(float), rng.uniform(0.05, 0.95, k)
-    table = ascent.coins_log_joint(tosses, theta)
-    assert table.shape == (n, k)
-    paths = np.array(list(product(range(k), repeat=n)))
-    joint = np.array([table[np.arange(n), z].sum() for z in paths])
-    faces, log_p = ascent.coins_e_step(tosses, theta)
-    assert abs(log_p - logsumexp(joint)) < 1e-11
-    assert np.allclose(faces, np.tensordot(np.exp(joint - log_p), [tosses.T @ np.eye(k)[z] for z in paths], 1), rtol=1e-10)
-    with np.errstate(invalid="ignore"): # a coin without rows has no estimate
-        assert ascent.coins_hard_step(tosses, theta)[1] == table.max(1).sum()
+    points, means, sd = rng.normal(size=n) * 2, rng.normal(size=k) * 2, rng.uniform(0.5, 2)
+    new, log_p = ascent.normal_means_step(points, means, sd)
+    kinds = np.array(list(product(range(k), repeat=n)))
+    joint = norm.logpdf(points, means[kinds], sd).sum(1) - n * np.log(k)
+    q = np.exp(joint - logsumexp(joint))
+    assert abs(log_p - logsumexp(joint)) < 1e-9 * (1 + abs(log_p))
+    one_hot = np.eye(k)[kinds]
+    expected = np.einsum("a,ank->k", q, one_hot)
+    assert np.allclose(new, np.einsum("a,ank,n->k", q, one_hot, points) / expected, rtol=1e-8, atol=1e-10)
     # Fisher's identity: the slope of the log-likelihood is that of the expected log-joint
-    slopes = approx_fprime(theta, lambda t: ascent.coins_e_step(tosses, t)[1], 1e-7)
-    assert np.allclose(slopes, faces[0] / theta - faces[1] / (1 - theta), rtol=1e-4, atol=1e-4)
+    slopes = approx_fprime(means, lambda m: ascent.normal_means_step(points, m, sd)[1], 1e-7)
+    assert np.allclose(slopes, expected * (new - means) / sd**2, rtol=1e-4, atol=1e-4)
+    assert ascent.normal_means_step(points, new, sd)[1] > log_p - 1e-10
 
 
-def test_coins_joint_is_binomial_without_its_coefficient():
-    tosses, theta = np.array([[5.0, 5.0], [9, 1]]), np.array([0.6, 0.5])
-    wanted = binom.logpmf(tosses[:, :1], 10, theta) - np.log([[252], [10]]) - np.log(2)
-    assert np.allclose(ascent.coins_log_joint(tosses, theta), wanted, rtol=1e-12)
-
-
-def test_published_coins():
-    tosses = np.array([[h, 10 - h] for h in (5, 9, 8, 4, 7)], dtype=float)
-    step = lambda theta: ascent.coins_m_step(ascent.coins_e_step(tosses, theta)[0])
-    path = ascent.climb(step, np.array([0.6, 0.5]), 10)
-    assert len(path) == 11 and ascent.coins_e_step(tosses, path[0])[0].T.ravel().round(1).tolist() == [21.3, 8.6, 11.7, 8.4]
-    assert path[1].round(2).tolist() == [0.71, 0.58] and path[10].round(2).tolist() == [0.80, 0.52]
-    assert (np.diff([ascent.coins_e_step(tosses, theta)[1] for theta in path]) > 0).all()
-    assert np.allclose(ascent.coins_hard_step(tosses, path[0])[0], [0.80, 0.45])
+def test_petals_have_two_unequal_peaks():
+    petals = iris()[0][:, 2]
+    ends = []
+    for start in ([1.5, 4.3, 5.6], [1.4, 1.6, 5.0]):
+        means = ascent.climb(lambda m: ascent.normal_means_step(petals, m, 0.426)[0], np.array(start), 300)[-1]
+        ends.append(ascent.normal_means_step(petals, means, 0.426)[1])
+        for e in 0.05 * np.vstack([np.eye(3), -np.eye(3)]):
+            assert ascent.normal_means_step(petals, means + e, 0.426)[1] < ends[-1]
+    assert ends[0] > ends[1] + 90
 
 
 @settings(max_examples=40, deadline=None)
-@given(p=inside, theta=inside)
-def test_linkage_bound_is_the_likelihood_less_a_divergence(p, theta):
+@given(u=inside, theta=inside)
+def test_linkage_bound_is_the_likelihood_less_a_divergence(u, theta):
     share = ascent.hidden_share(theta)
-    kl = p * np.log(p / share) + (1 - p) * np.log((1 - p) / (1 - share))
+    kl = u * np.log(u / share) + (1 - u) * np.log((1 - u) / (1 - share))
     log_p = ascent.linkage_log_likelihood(x, theta)
-    assert abs(log_p - ascent.linkage_free_energy(x, p, theta) - 125 * kl) < 1e-12 * (abs(log_p) + 125 * kl)
-    best = minimize_scalar(lambda t: -ascent.linkage_free_energy(x, p, expit(t)), bracket=(-1, 1))
-    assert abs(expit(best.x) - ascent.best_theta(x, p)) < 1e-6
+    assert abs(log_p - ascent.linkage_free_energy(x, u, theta) - 125 * kl) < 1e-12 * (abs(log_p) + 125 * kl)
+    best = minimize_scalar(lambda t: -ascent.linkage_free_energy(x, u, expit(t)), bracket=(-1, 1))
+    assert abs(expit(best.x) - ascent.best_theta(x, u)) < 1e-6
+
+
+@settings(max_examples=40, deadline=None)
+@given(theta=inside)
+def test_information_is_curvature_and_variance(theta):
+    complete, missing = ascent.linkage_information(x, theta)
+    u, h = ascent.hidden_share(theta), 1e-4 * theta * (1 - theta)
+    second = lambda f: (f(theta + h) - 2 * f(theta) + f(theta - h)) / h**2
+    assert np.isclose(complete - missing, -second(lambda t: ascent.linkage_log_likelihood(x, t)), rtol=1e-3)
+    assert np.isclose(complete, -second(lambda t: ascent.linkage_free_energy(x, u, t)), rtol=1e-3)
+    # the variance of the score under the posterior, all 126 hidden counts enumerated
+    counts = np.arange(126); score = (counts + 34) / theta - 38 / (1 - theta); q = binom.pmf(counts, 125, u)
+    assert np.isclose(missing, q @ score**2 - (q @ score)**2, rtol=1e-7)
+    # Fisher's identity: its mean is the slope of the log-likelihood
+    slope = 125 / (2 + theta) - 38 / (1 - theta) + 34 / theta
+    assert abs(q @ score - slope) < 1e-9 * (1 + 72 / theta + 38 / (1 - theta))
+
+
+def test_published_information():
+    "Louis 1982: 435.3 - 57.8 = 377.5."
+    complete, missing = ascent.linkage_information(x, (15 + np.sqrt(53809)) / 394)
+    assert round(complete, 1) == 435.3 and round(missing, 1) == 57.8 and round(complete - missing, 1) == 377.5
+    assert abs((complete - missing)**-0.5 - 0.05146734920088869) < 1e-12
 
 
 def test_published_linkage():

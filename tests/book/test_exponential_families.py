@@ -120,3 +120,53 @@ def test_draws_and_logits():
     q = f.from_logits(v)
     np.testing.assert_allclose(np.log(q[:, :-1] / q[:, -1:]), v, atol=1e-14)
     np.testing.assert_allclose(q.sum(1), 1, rtol=1e-14)
+
+
+def test_two_poissons_for_the_death_notices():
+    "Hasselblad 1969; the digits of Varadhan and Roland 2008."
+    from em_notes.data.datasets import deaths
+    x = deaths()
+    weights, rates, track = f.two_poissons(x, np.array([0.4, 0.6]), np.array([1.2, 2.7]), 2500)
+    np.testing.assert_allclose([weights[0], *rates], [0.359885397, 1.2560951012, 2.6634043566], atol=1e-4)
+    assert abs(track[-1] + 1989.9458598829642) < 1e-6 and np.diff(track).min() > -1e-9
+    wanted = sps.poisson.pmf(x[:, None], [1.2, 2.7]) @ [0.4, 0.6]
+    assert abs(track[0] - np.log(wanted).sum()) < 1e-9
+
+
+def test_enumerated_em_climbs_to_a_stationary_point():
+    rng = np.random.default_rng(0)
+    t, log_h, seen = rng.normal(size=(4, 2, 2)), rng.normal(size=(4, 2)), np.array([3, 1, 4, 2])
+
+    def log_p(e):
+        joint = np.exp(log_h + t @ e)
+        return seen @ np.log(joint.sum(1) / joint.sum())
+
+    eta, track = np.zeros(2), []
+    for _ in range(200):
+        assert abs(f.em_step_by_enumeration(eta, seen, t, log_h)[1] - log_p(eta)) < 1e-12
+        eta = f.em_step_by_enumeration(eta, seen, t, log_h)[0]
+        track.append(log_p(eta))
+    assert np.diff(track).min() > -1e-11
+    for u in 1e-5 * np.eye(2): assert abs(log_p(eta + u) - log_p(eta - u)) / 2e-5 < 1e-4
+    # nothing hidden: one step is the maximum of the likelihood, the means match
+    t, log_h = t[:, :1], log_h[:, :1]
+    eta, _ = f.em_step_by_enumeration(np.ones(2), seen, t, log_h)
+    np.testing.assert_allclose(f.mean_of(eta, t[:, 0], log_h[:, 0]), seen @ t[:, 0] / 10, atol=1e-10)
+
+
+def test_a_curved_family_matches_along_its_curve_only():
+    from em_notes.data.datasets import linkage
+    animals, theta = linkage(), (15 + np.sqrt(53809)) / 394
+    s = np.array([animals[0] * theta / (2 + theta) + animals[3], animals[1] + animals[2]])
+    cells, h = np.array([[0, 0], [1, 0], [0, 1], [0, 1], [1, 0]]), np.log([0.5, 0.25, 0.25, 0.25, 0.25])
+    own = 197 * f.mean_of(np.log([theta, 1 - theta]), cells, h)
+    assert abs(own.sum() - 98.5) < 1e-10 and round(s.sum(), 1) == 101.8
+    assert abs((s - own) @ [1 / theta, -1 / (1 - theta)]) < 1e-9
+    free = f.match(s / 197, cells, h) # the full family does match
+    np.testing.assert_allclose(197 * f.mean_of(free, cells, h), s, rtol=1e-10)
+
+
+def test_jaynes_die():
+    faces = np.arange(1.0, 7)[:, None]
+    die = f.tilted(f.match(np.array([4.5]), faces, np.zeros(6)), faces, np.zeros(6))[1]
+    np.testing.assert_allclose(die, [0.05435, 0.07877, 0.11416, 0.16545, 0.23977, 0.34749], atol=6e-6)

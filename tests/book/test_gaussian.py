@@ -164,3 +164,54 @@ def test_samples_have_the_moments_of_their_components():
     for part, m, c in zip((x[:40_000], x[40_000:]), means, covs):
         assert (np.abs(part.mean(0) - m) < 5 * np.sqrt(np.diag(c) / 40_000)).all()
         assert np.abs(np.cov(part.T) - c).max() < 5 * np.sqrt(2 / 40_000) * np.trace(c)
+
+
+@many
+@given(d=st.integers(1, 5), seed=st.integers(0, 10**6), r=st.floats(0.1, 4))
+def test_axes_and_mass_of_an_ellipse(d, seed, r):
+    cov = components(1, d, np.random.default_rng(seed))[1][0]
+    half, directions = g.ellipse_axes(cov, r)
+    for ends in (half * directions, -half * directions):
+        np.testing.assert_allclose(np.linalg.norm(g.whiten(ends.T, np.zeros(d), cov)[0], axis=1), r, rtol=1e-8)
+    np.testing.assert_allclose(np.prod(half / r), np.sqrt(np.linalg.det(cov)), rtol=1e-8)
+    np.testing.assert_allclose(g.mass_within(r, d), sps.chi2.cdf(r * r, d), rtol=1e-10)
+
+
+def test_mass_in_one_and_two_dimensions():
+    np.testing.assert_allclose(g.mass_within([1, 2, 3], 1), [0.682689, 0.954500, 0.997300], atol=1e-6)
+    np.testing.assert_allclose(g.mass_within([1, 2, 3], 2), 1 - np.exp([-0.5, -2, -4.5]), rtol=1e-12)
+
+
+@pytest.mark.parametrize("n, sd", [(2_000, 1.0), (20_000, 0.1), (20_000, 1 / 60), (300_000, 1 / 20)])
+def test_the_fast_form_errs_by_the_square_of_what_cancels(n, sd):
+    "Twenty points in a tight cluster 300 away from n others: the whitened mean counts, not the spread alone."
+    rng = np.random.default_rng(0)
+    means, covs = np.array([[0.0, 0.0], [300.0, 0.0]]), np.array([np.eye(2), sd**2 * np.eye(2)])
+    few = g.gaussian_sample(np.ones(20, int), means, covs, rng)
+    x = np.concatenate([g.gaussian_sample(np.zeros(n, int), means, covs, rng), few])
+    center, scale = x.mean(0), x.std(0)
+    own = np.concatenate([np.zeros(n), np.ones(20)])[:, None] == [0, 1]
+    eta, phi = g.natural_parameters(means, covs, center, scale), g.features((x - center) / scale)
+    u = (few.astype(np.longdouble) - means[1]) / sd
+    true = -0.5 * (u**2).sum(1) - 2 * np.log(np.longdouble(sd)) - np.log(2 * np.longdouble(np.pi))
+    bound = 10 * np.finfo(float).eps * g.largest_cancelling(means, covs, center, scale) ** 2
+    assert np.abs(phi[-20:] @ eta[1] - true).max() < bound
+    count, _, scatter = g.moments_from_sums(own.T @ phi, center, scale)
+    v = few.astype(np.longdouble) - few.astype(np.longdouble).mean(0)
+    assert np.abs(scatter[1] - v.T @ v).max() < bound * np.abs(v.T @ v).max()
+    whitened = g.whitened_moments(x, own.astype(float), means, covs)[2][1]
+    assert np.abs(whitened - v.T @ v).max() < 1e-12 * np.abs(v.T @ v).max()
+
+
+def test_too_few_points_have_a_singular_scatter_and_a_prior_holds_it():
+    x = np.random.default_rng(0).normal(size=(6, 4))
+    for n in range(1, 7):
+        count, mean, scatter = g.weighted_moments(x[:n], np.ones((n, 1)))
+        assert np.linalg.matrix_rank(scatter[0], tol=1e-10) == min(4, n - 1)
+        cov = g.niw_mode(count, mean, scatter, np.zeros(4), 0.1, np.eye(4), 6.0)[1][0]
+        assert np.linalg.eigvalsh(cov)[0] >= (1 - 1e-9) / (n + 6 + 4 + 2)
+
+
+def test_weighted_moments_by_hand():
+    count, mean, scatter = g.weighted_moments(np.array([[1.0], [2], [6]]), np.array([[1.0], [1], [0.5]]))
+    np.testing.assert_allclose([count[0], mean[0, 0], scatter[0, 0, 0]], [2.5, 2.4, 8.6], rtol=1e-14)

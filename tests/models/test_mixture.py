@@ -1,4 +1,5 @@
 """Mixtures: the eight laws, published results, scikit-learn step by step, weights, and digits kept in hard places."""
+from itertools import islice
 import dataclasses
 import warnings
 import numpy as np
@@ -9,6 +10,7 @@ from em_notes import (GMM, Degenerate, DirichletPrior, Mixture, MixturePrior, No
 from em_notes.data import datasets
 from em_notes.laws import same
 from em_notes.protocol import leaves
+from em_notes.driver import em_init, em_step, iterate
 from em_notes.steps import hard
 from toys import COVARIANCES, FAMILIES, FEW_FAST, cov_shape, interior_prior, random_mixture
 
@@ -251,3 +253,31 @@ def test_parameters_are_read_only():
     given = np.array([0.5, 0.5])
     Mixture(given, theta.components)
     given[0] = 0.4 # the caller's array stays the caller's
+
+
+# ---- several steps of small data in one call
+
+@pytest.mark.parametrize("k, d, weighted", [(1, 1, False), (2, 2, True), (5, 3, False), (4, 16, True)])
+def test_several_steps_at_once_are_those_one_by_one(k, d, weighted):
+    theta, rng = random_mixture("full", k, d, 3), np.random.default_rng(0)
+    x, _ = theta.sample(min(60 * k * d, 1000), rng)
+    data = theta.prepare(x, rng.uniform(0.5, 2, len(x)) if weighted else None)
+    states = list(islice(iterate(theta, data), 20))
+    one = em_init(theta, data)
+    assert theta.ahead(data, one.stats, 3) is not None
+    for state in states[1:]:
+        one = em_step(one, data)
+        assert state.t == one.t and same(state.bound, one.bound, 1e-13) and same(state.rounding, one.rounding, 1e-9)
+        assert all(np.allclose(a, b, rtol=1e-9, atol=1e-12) and not a.flags.writeable for a, b in zip(leaves(state.theta), leaves(one.theta)) if a.ndim)
+        assert all(np.allclose(a, b, rtol=1e-9, atol=1e-9) for a, b in zip(leaves(state.stats), leaves(one.stats)))
+
+
+def test_several_steps_end_where_one_needs_care():
+    x = np.array([0.0, 0.01, 5.0, 6, 7, 9])[:, None]
+    start = GMM([0.5, 0.5], [[0.0], [7.0]], [[[0.5]], [[2.0]]])
+    fit = em(start, x, max_iter=100, tol=0, backend="numpy")
+    assert same(em(start, x, max_iter=100, tol=0).bound, fit.bound, 1e-12)
+    x[1] = 0.0 # now the first component collapses onto one value
+    with pytest.raises(Degenerate) as one: em(start, x, tol=0, backend="numpy")
+    with pytest.raises(Degenerate) as two: em(start, x, tol=0, backend="numba")
+    assert one.value.state.t == two.value.state.t and str(one.value) == str(two.value)
