@@ -84,23 +84,19 @@ def lab(tmp_path_factory):
             server.wait(timeout=30)
 
 
-NOTEBOOKS = [name for name in map(name_of, chapters()) if name.startswith("book/") or name in ("index", "widgets")]
+NOTEBOOKS = [name for name in map(name_of, chapters()) if name.startswith("book/") or name in ("index", "widgets", "figures")]
 
 
-# Two servers where there are workers for both; a notebook runs once.
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.xdist_group(f"lab {i % 2}")) for i, name in enumerate(NOTEBOOKS)])
-def test_notebook_runs_and_its_figures_move(browser, lab, name):
+def run_all(browser, lab, name):
+    "A notebook in JupyterLab after its cells have run without a fault: the page, and the notebook in it."
     url, token = lab
     context = browser.new_context(viewport={"width": 1300, "height": 900})
     page = context.new_page()
     page.set_default_timeout(60_000)
     page.goto(f"{url}/lab/tree/{name}.ipynb?reset&token={token}")
 
-    def sessions():
-        return [s for s in get(f"{url}/api/sessions", token) if s["path"] == f"{name}.ipynb"]
-
     def idle():
-        kernels = [session["kernel"] for session in sessions()]
+        kernels = [session["kernel"] for session in sessions(lab, name)]
         return kernels and all(kernel["execution_state"] == "idle" for kernel in kernels)
 
     wait_until(idle, 120, "starting the kernel")
@@ -113,6 +109,26 @@ def test_notebook_runs_and_its_figures_move(browser, lab, name):
     code = [cell for cell in nbformat.read(NBS / f"{name}.ipynb", as_version=4).cells if cell.cell_type == "code"]
     prompts = [text for text in notebook.locator(".jp-CodeCell .jp-InputPrompt").all_inner_texts() if text != "[ ]:"]
     assert len(prompts) == len(code)
+    return page, notebook
+
+
+def sessions(lab, name):
+    return [session for session in get(f"{lab[0]}/api/sessions", lab[1]) if session["path"] == f"{name}.ipynb"]
+
+
+def close(page, lab, name):
+    "Close a notebook and end its kernel, which would go on holding memory."
+    page.context.close()
+    url, token = lab
+    for session in sessions(lab, name):
+        request = urllib.request.Request(f"{url}/api/sessions/{session['id']}", method="DELETE", headers={"Authorization": f"token {token}"})
+        urllib.request.urlopen(request, timeout=20).close()
+
+
+# Two servers where there are workers for both; a notebook runs once.
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.xdist_group(f"lab {i % 2}")) for i, name in enumerate(NOTEBOOKS)])
+def test_notebook_runs_and_its_figures_move(browser, lab, name):
+    page, notebook = run_all(browser, lab, name)
     for player in notebook.locator(".em-player").all():
         player.scroll_into_view_if_needed()
         frame = player.locator("img.em-frame")
@@ -121,6 +137,13 @@ def test_notebook_runs_and_its_figures_move(browser, lab, name):
         before = frame.get_attribute("src")
         page.keyboard.press("ArrowRight")
         page.wait_for_function("([image, src]) => image.src !== src", arg=[frame.element_handle(), before])
-    context.close()
-    for session in sessions():  # its kernel would go on holding memory
-        urllib.request.urlopen(urllib.request.Request(f"{url}/api/sessions/{session['id']}", method="DELETE", headers={"Authorization": f"token {token}"}), timeout=20)
+    for figure in notebook.locator(".em-live").all():
+        figure.scroll_into_view_if_needed()
+        before = figure.locator(".em-numbers").inner_text()
+        figure.locator(".em-handle[role=slider]").first.focus()
+        page.keyboard.press("Shift+ArrowDown")  # also a shortcut of the lab
+        page.wait_for_function("([node, text]) => node.innerText !== text", arg=[figure.locator(".em-numbers").element_handle(), before])
+    if notebook.locator(".em-live").count():  # they take the lab's theme
+        page.evaluate("() => window.jupyterapp.commands.execute('apputils:change-theme', { theme: 'JupyterLab Dark' })")
+        page.wait_for_function("() => document.querySelector('.em-live').hasAttribute('data-dark')")
+    close(page, lab, name)
