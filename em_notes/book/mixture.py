@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['log_joint', 'log_likelihood', 'complete_log_likelihood', 'responsibilities', 'new_weights', 'new_means', 'new_covs',
-           'tied_cov', 'gmm_step', 'mixture_step', 'kmeans_plus_plus', 'n_parameters', 'bic', 'hard_step', 'k_means']
+           'tied_cov', 'gmm_step', 'mixture_step', 'hard_step', 'k_means', 'kmeans_plus_plus', 'hessian',
+           'sample_mixture', 'n_parameters', 'bic', 'missing_step']
 
 # %% ../../nbs/book/06_mixture.ipynb #f2eebe9d
 from collections.abc import Callable
@@ -68,7 +69,6 @@ def tied_cov(resp: np.ndarray, # (n, k)
     "Formula (6.8)."
     return np.tensordot(new_weights(resp), covs, 1)
 
-# %% ../../nbs/book/06_mixture.ipynb #8304bf4d
 def gmm_step(x: np.ndarray, # (n, d)
              weights: np.ndarray, # (k,)
              means: np.ndarray, # (k, d)
@@ -97,6 +97,31 @@ def mixture_step(x: np.ndarray, # (n, ...)
     resp = resp * times[:, None]
     return new_weights(resp), m_step(x, resp), float(times[times > 0] @ log_norm[times > 0])
 
+# %% ../../nbs/book/06_mixture.ipynb #fb1a0536
+def hard_step(x: np.ndarray, # (n, d)
+              weights: np.ndarray, # (k,)
+              means: np.ndarray, # (k, d)
+              covs: np.ndarray, # (k, d, d)
+              shape: Callable | None = None # as in `gmm_step`
+             ) -> tuple: # weights, means, covs; log p(x, z) of the old ones, nats
+    "Formula (6.9): the best labels, counted as if seen. Every component must keep a point."
+    joint = log_joint(x, weights, means, covs)
+    z = np.eye(len(weights))[joint.argmax(axis=1)]
+    means = new_means(x, z)
+    covs = new_covs(x, z, means)
+    if shape is not None: covs = shape(z, covs)
+    return new_weights(z), means, covs, complete_log_likelihood(joint, z)
+
+def k_means(x: np.ndarray, # (n, d)
+            means: np.ndarray, # (k, d)
+            steps: int # how often
+           ) -> np.ndarray: # (k, d)
+    "Lloyd's algorithm: nearest mean, then average."
+    for _ in range(steps):
+        labels = ((x[:, None] - means) ** 2).sum(axis=2).argmin(axis=1)
+        means = np.array([x[labels == j].mean(axis=0) for j in range(len(means))])
+    return means
+
 # %% ../../nbs/book/06_mixture.ipynb #a344e899
 def kmeans_plus_plus(x: np.ndarray, # (n, d), in units that make distances meaningful
                      k: int, # number of seeds
@@ -114,6 +139,30 @@ def kmeans_plus_plus(x: np.ndarray, # (n, d), in units that make distances meani
         best = int(np.argmin([times @ a for a in after]))
         seeds.append(tried[best]); near = after[best]
     return np.array(seeds)
+
+# %% ../../nbs/book/06_mixture.ipynb #9accad6e
+def hessian(f: Callable, # (m,) -> number
+            v: np.ndarray, # (m,) where
+            h: float = 1e-3 # step of the central differences
+           ) -> np.ndarray: # (m, m) second derivatives
+    "The matrix of second derivatives of f at v, by central differences."
+    steps, out = h * np.eye(len(v)), np.empty((len(v), len(v)))
+    for i, s in enumerate(steps):
+        for j, t in enumerate(steps[:i + 1]):
+            out[i, j] = out[j, i] = (f(v + s + t) - f(v + s - t) - f(v - s + t) + f(v - s - t)) / (4 * h * h)
+    return out
+
+# %% ../../nbs/book/06_mixture.ipynb #845c1643
+def sample_mixture(n: int, # how many
+                   weights: np.ndarray, # (k,)
+                   means: np.ndarray, # (k, d)
+                   covs: np.ndarray, # (k, d, d)
+                   rng: np.random.Generator
+                  ) -> tuple[np.ndarray, np.ndarray]: # x (n, d), labels (n,)
+    "Draw a label, then a point from its component."
+    z = rng.choice(len(weights), size=n, p=weights)
+    noise = rng.standard_normal((n, means.shape[1]))
+    return means[z] + np.einsum("nij,nj->ni", np.linalg.cholesky(covs)[z], noise), z
 
 # %% ../../nbs/book/06_mixture.ipynb #08724e9d
 def n_parameters(k: int, # components
@@ -133,28 +182,25 @@ def bic(log_p: float, # log-likelihood at its maximum, nats
     "The Bayesian information criterion, -2 log p + m log n."
     return -2 * log_p + m * np.log(n)
 
-# %% ../../nbs/book/06_mixture.ipynb #fb1a0536
-def hard_step(x: np.ndarray, # (n, d)
-              weights: np.ndarray, # (k,)
-              means: np.ndarray, # (k, d)
-              covs: np.ndarray, # (k, d, d)
-              shape: Callable | None = None # as in `gmm_step`
-             ) -> tuple: # weights, means, covs; log p(x, z) of the old ones, nats
-    "Formula (6.9): the best labels, counted as if seen. Every component must keep a point."
-    joint = log_joint(x, weights, means, covs)
-    z = np.eye(len(weights))[joint.argmax(axis=1)]
-    means = new_means(x, z)
-    covs = new_covs(x, z, means)
-    if shape is not None: covs = shape(z, covs)
-    return new_weights(z), means, covs, complete_log_likelihood(joint, z)
-
-# %% ../../nbs/book/06_mixture.ipynb #18bb42dd
-def k_means(x: np.ndarray, # (n, d)
-            means: np.ndarray, # (k, d)
-            steps: int # how often
-           ) -> np.ndarray: # (k, d)
-    "Lloyd's algorithm: nearest mean, then average."
-    for _ in range(steps):
-        labels = ((x[:, None] - means) ** 2).sum(axis=2).argmin(axis=1)
-        means = np.array([x[labels == j].mean(axis=0) for j in range(len(means))])
-    return means
+# %% ../../nbs/book/06_mixture.ipynb #27a614ac
+def missing_step(x: np.ndarray, # (n, d), nan where missing
+                 weights: np.ndarray, # (k,)
+                 means: np.ndarray, # (k, d)
+                 covs: np.ndarray # (k, d, d)
+                ) -> tuple: # weights, means, covs; log p(what is seen) of the old ones, nats
+    "E-step and M-step (6.12) of a Gaussian mixture with missing entries."
+    n, d, k, gone = *x.shape, len(weights), np.isnan(x)
+    joint, full, extra = np.tile(np.log(weights), (n, 1)), np.tile(x, (k, 1, 1)), np.zeros((k, n, d, d))
+    for pattern in np.unique(gone, axis=0): # rows with the same gaps together
+        i, a, b = np.flatnonzero((gone == pattern).all(axis=1)), np.flatnonzero(~pattern), np.flatnonzero(pattern)
+        for j, (m, c) in enumerate(zip(means, covs)):
+            seen, aa, ab = x[np.ix_(i, a)], c[np.ix_(a, a)], c[np.ix_(a, b)]
+            joint[i, j] += gaussian_log_prob(seen, m[None, a], aa[None])[:, 0]
+            gain = np.linalg.solve(aa, ab)
+            full[j][np.ix_(i, b)] = m[b] + (seen - m[a]) @ gain
+            extra[j][np.ix_(i, b, b)] = c[np.ix_(b, b)] - ab.T @ gain
+    resp, log_norm = responsibilities(joint)
+    means = np.array([r @ f for r, f in zip(resp.T, full)]) / resp.sum(axis=0)[:, None]
+    covs = [((r[:, None] * (f - m)).T @ (f - m) + np.tensordot(r, e, 1)) / r.sum()
+            for r, f, m, e in zip(resp.T, full, means, extra)]
+    return new_weights(resp), means, np.array(covs), float(log_norm.sum())
