@@ -174,7 +174,7 @@ def test_murray():
     from em_notes.data.datasets import murray
     for rho, end, variance in ((0.1, 0.5, 8 / 3), (-0.1, -0.5, 8 / 3), (0.0, 0.0, 2.5)):
         theta = np.ones(1), np.zeros((1, 2)), np.array([[[1, rho], [rho, 1]]])
-        for _ in range(400): *theta, _ = mixture.missing_step(murray(), *theta)
+        for _ in range(160): *theta, _ = mixture.missing_step(murray(), *theta)
         cov = theta[2][0]
         assert np.isclose(cov[0, 0], variance, rtol=1e-4) and np.isclose(cov[0, 1] / cov[0, 0], end, atol=1e-4)
 
