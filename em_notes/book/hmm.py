@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['chain_log_joint', 'expected_counts', 'mode_rows', 'weighted_means', 'baum_welch_step', 'stationary_objective',
-           'stationary_step', 'pseudo_residuals', 'viterbi_step', 'known_states']
+           'stationary_step', 'viterbi_step', 'pseudo_residuals', 'known_states']
 
 # %% ../../nbs/book/08_hmm.ipynb #ff311c9e
 from collections.abc import Callable
@@ -96,19 +96,6 @@ def stationary_step(first: np.ndarray, # (k,) expected counts of first states
         if change < 1e-14: break
     return a
 
-# %% ../../nbs/book/08_hmm.ipynb #611eac55
-def pseudo_residuals(initial: np.ndarray, # (k,)
-                     trans: np.ndarray, # (k, k)
-                     loglik: np.ndarray, # (n, k) log f_j(x_t)
-                     below: np.ndarray, # (n, k) p(X < x_t | j)
-                     upto: np.ndarray, # (n, k) p(X <= x_t | j); the same as below if continuous
-                     v: float | np.ndarray = 0.5 # (n,) where in the jump: uniform numbers, or the middle
-                    ) -> np.ndarray: # (n,) standard normal and independent if the model is true
-    "Formula (8.9): one-step forecasts of (8.8) on the normal scale."
-    predicted = filtering(initial, trans, loglik)[1]
-    low, high = (predicted * below).sum(1), (predicted * upto).sum(1)
-    return ndtri(low + v * (high - low))
-
 # %% ../../nbs/book/08_hmm.ipynb #854f3093
 def viterbi_step(xs: list, # of (n, ...) observations, a sequence each
                  initial: np.ndarray, # (k,)
@@ -124,6 +111,19 @@ def viterbi_step(xs: list, # of (n, ...) observations, a sequence each
     initial = mode_rows(first[None], initial[None], alpha)[0]
     emission = m_step(np.concatenate(xs), np.eye(len(initial))[np.concatenate(paths)])
     return initial, mode_rows(steps, trans, alpha), emission, sum(best)
+
+# %% ../../nbs/book/08_hmm.ipynb #611eac55
+def pseudo_residuals(initial: np.ndarray, # (k,)
+                     trans: np.ndarray, # (k, k)
+                     loglik: np.ndarray, # (n, k) log f_j(x_t)
+                     below: np.ndarray, # (n, k) p(X < x_t | j)
+                     upto: np.ndarray, # (n, k) p(X <= x_t | j); the same as below if continuous
+                     v: float | np.ndarray = 0.5 # (n,) where in the jump: uniform numbers, or the middle
+                    ) -> np.ndarray: # (n,) standard normal and independent if the model is true
+    "Formula (8.9): one-step forecasts of (8.8) on the normal scale."
+    predicted = filtering(initial, trans, loglik)[1]
+    low, high = (predicted * below).sum(1), (predicted * upto).sum(1)
+    return ndtri(low + v * (high - low))
 
 # %% ../../nbs/book/08_hmm.ipynb #1b3e0f52
 def known_states(loglik: np.ndarray, # (n, k)
