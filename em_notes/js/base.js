@@ -100,6 +100,7 @@ export function plot(parent, { name, height, least = 250, share = 1 }) {
   p.area = (points, attributes) => add(inside, "path", { d: trace(points) + "Z", stroke: "none", ...attributes });
   p.dot = (x, y, r, attributes) => add(inside, "circle", { cx: p.x(x).toFixed(2), cy: p.y(y).toFixed(2), r, ...attributes });
   p.segments = (pairs, attributes) => add(inside, "path", { class: "em-line", d: pairs.map(trace).join(""), ...attributes });
+  p.path = (d, attributes) => add(inside, "path", { d, ...attributes });  // in pixels
   p.box = (x0, y0, x1, y1, attributes) => add(inside, "rect", {
     x: Math.min(p.x(x0), p.x(x1)), y: Math.min(p.y(y0), p.y(y1)),
     width: Math.abs(p.x(x1) - p.x(x0)), height: Math.abs(p.y(y1) - p.y(y0)), ...attributes });
