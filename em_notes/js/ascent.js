@@ -44,16 +44,16 @@ export default live({
         step: [(hi - lo) / 100, (hi - lo) / 100], move: (x, y) => ui.set({ start: [snap(x, 0.1), snap(y, 0.1)] }) });
       const first = found.em.heights[0], best = Math.max(...METHODS.map(([m]) => Math.max(...found[m].heights))), most = 20;
       const low = Math.min(first, best - 1) - 0.04 * (best - first);
-      climb.frame({ x: [0, most], y: [low, best + 0.06 * (best - low)], xlabel: "steps", ylabel: "log p(x | θ), nats", left: 52 });
+      climb.frame({ x: [0, most], y: [low, best + 0.06 * (best - low)], xlabel: "steps", ylabel: "log p(x | θ), nats", left: 58 });
       for (const [method, , c, kind] of drawn) {
         const heights = found[method].heights.map((v, t) => [t, v]);
         climb.line([...heights, [1e3, heights.at(-1)[1]]].slice(0, 200), { style: `stroke: ${c}` });
         heights.slice(0, most + 1).forEach(([t, v]) => mark(climb, t, v, kind, c, 3));
       }
       const outcome = ({ thetas, heights, end }) => {
-        const outside = thetas.at(-1).some((v) => v < lo || v > hi), steps = thetas.length - 1;
-        return end === "slope" && steps === data.steps ? `${fixed(heights.at(-1), 2)}, still moving after ${steps}`
-          : `${fixed(heights.at(-1), 2)}, ${end === "slope" ? "lost" : end}${outside ? " outside the picture" : ""} after ${steps}`;
+        const steps = thetas.length - 1, far = thetas.at(-1).some((v) => v < lo || v > hi) ? ", outside the picture" : "";
+        return `${fixed(heights.at(-1), 2)}: ` + (steps === data.steps ? `still moving after ${steps} steps${far}`
+          : end === "slope" ? `lost after ${steps} steps` : `${end} after ${steps} steps${far}`);
       };
       ui.say(METHODS.map(([method, name, c, kind]) => [name, outcome(found[method]), c, kind]));
     };

@@ -109,7 +109,7 @@ export function plot(parent, { name, height, least = 250, share = 1 }) {
   // What the reader moves, and keeps its focus from picture to picture.
   //   name, value   for those who hear it          along   "x", "y", "xy", or "" for a button
   //   move(x, y)    in the units of the axes       step    how far an arrow key goes, [x, y]
-  //   act()         Enter, space; a click on a button
+  //   act()         Enter, space; a click on a button         quiet   seen while it has the focus, out of the mouse's way
   p.handle = (key, x, y, options) => {
     let h = handles.get(key);
     if (!h) {
@@ -124,6 +124,7 @@ export function plot(parent, { name, height, least = 250, share = 1 }) {
     const { name, value = "", along = "xy", r = 7, color = "var(--em-ink)", ink = "var(--em-paper)", label = "", xs = p.xs, ys = p.ys } = options;  // xs, ys: how far it may go
     Object.assign(h, { used: true, x, y, px: p.x(x), py: p.y(y), options: { ...options, along, xs, ys } });
     change(h.node, { transform: `translate(${h.px.toFixed(2)} ${h.py.toFixed(2)})`, "aria-label": name, "data-key": key, "data-along": along });
+    h.node.toggleAttribute("data-quiet", Boolean(options.quiet));
     if (along) {
       const [now, [lo, hi]] = along === "y" ? [y, ys] : [x, xs];
       change(h.node, { role: "slider", "aria-valuenow": now, "aria-valuemin": lo, "aria-valuemax": hi, "aria-valuetext": value,
@@ -161,7 +162,7 @@ export function plot(parent, { name, height, least = 250, share = 1 }) {
     if (event.button) return;
     const { px, py, x, y } = at(event);
     const far = (h) => Math.hypot(h.px - px, h.py - py);
-    const near = [...handles.values()].reduce((best, h) => (far(h) < (best ? far(best) : REACH) ? h : best), null);
+    const near = [...handles.values()].filter((h) => !h.options.quiet).reduce((best, h) => (far(h) < (best ? far(best) : REACH) ? h : best), null);
     if (!near) return;
     near.node.focus({ preventScroll: true, focusVisible: false });
     if (near.options.along) {
@@ -178,7 +179,7 @@ export function plot(parent, { name, height, least = 250, share = 1 }) {
   for (const end of ["pointerup", "pointercancel"]) svg.addEventListener(end, () => { setTimeout(() => { held = null; }); });
   svg.addEventListener("click", (event) => {
     const { px, py, x, y } = at(event);
-    const free = !held && ![...handles.values()].some((h) => Math.hypot(h.px - px, h.py - py) < REACH);
+    const free = !held && ![...handles.values()].some((h) => !h.options.quiet && Math.hypot(h.px - px, h.py - py) < REACH);
     if (p.press && free && px > p.left && px < p.right && py > p.top && py < p.bottom) p.press(x, y);
   });
   p.finish = () => {  // handles that this picture didn't name are gone
@@ -192,7 +193,8 @@ export function bar(p, y, thick, shares, { key, name, names, colors, set, labels
   let sum = 0;
   shares.forEach((share, j) => {
     p.box(sum, y - thick / 2, sum + share, y + thick / 2, { fill: colors[j], class: "em-share" });
-    if (share * (p.right - p.left) > 9 * labels[j].length) p.text(sum + share / 2, y, labels[j], { class: "em-on", style: `fill: ${inkOn(colors[j])}`, "text-anchor": "middle", dy: "0.35em" });
+    const text = [`${labels[j]} ${fixed(share, 2)}`, labels[j]].find((s) => share * (p.right - p.left) > 7.5 * s.length + 8);
+    if (text) p.text(sum + share / 2, y, text, { class: "em-on", style: `fill: ${inkOn(colors[j])}`, "text-anchor": "middle", dy: "0.35em" });
     sum += share;
     if (j + 1 < shares.length) p.handle(`${key}-${j}`, sum, y, {
       name: `${name}: ${names[j]} against ${names[j + 1]}`, value: `${fixed(shares[j], 2)} and ${fixed(shares[j + 1], 2)}`,
@@ -228,12 +230,14 @@ export function live({ begin, compute, build }) {
 
     const ui = {
       data,
+      get state() { return state; },
+      get numbers() { return root.numbers; },
       set(changes) { model.set("state", JSON.stringify({ ...state, ...changes })); model.save_changes(); },
       reset() { model.set("state", JSON.stringify(begin(data))); model.save_changes(); },
       plot(options) { plots.push(plot(rows.plots, options)); return plots.at(-1); },
       button(label, act) {
         const node = add(rows.controls, "button", { type: "button" }, label);
-        node.addEventListener("click", () => { ui.stop(); act(); });
+        node.addEventListener("click", () => act(ui.stop()));  // did it end a run?
         return node;
       },
       choice(label, options, act) {  // options: [value, text]
@@ -264,7 +268,6 @@ export function live({ begin, compute, build }) {
       color: (j) => getComputedStyle(root).getPropertyValue(`--em-c${j}`).trim(),
       // Repeat step() until it says false; at once for readers who asked for no motion.
       run(step, interval = 250) {
-        if (ui.stop()) return;
         if (still) { for (let i = 0; i < 2000 && step(); i++); return; }
         const tick = () => { timer = root.isConnected && step() ? setTimeout(tick, interval) : 0; if (!timer) paint(); };
         timer = setTimeout(tick);

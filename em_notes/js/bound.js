@@ -32,7 +32,7 @@ export default live({
           step: [0, 0.02], r: 6, color: "var(--em-c0)", move: (_, y) => ui.set({ q: q.map((c, j) => (j === i ? snap(y, 0.001) : c)), done: [] }) });
       });
       const low = Math.min(top - deep, found.free - 0.1 * deep);
-      climb.frame({ x: [lo, hi], y: [low, top + 0.12 * (top - low)], ylabel: "nats", xlabel: data.tlabel, left: 56 });
+      climb.frame({ x: [lo, hi], y: [low, top + 0.12 * (top - low)], ylabel: "nats", xlabel: data.tlabel, left: 58 });
       climb.line(xs.map((t) => [t, bound(data, q, t).free]), { style: "stroke: var(--em-c0)" });
       climb.line(logP);
       climb.line([[theta, low], [theta, found.free]], { style: "stroke: var(--em-soft); stroke-width: 1; stroke-dasharray: 3 4" });

@@ -46,7 +46,7 @@ export default live({
       }));
       below.frame({ x: [0, 1], y: [0, 1], xticks: false, yticks: false, bottom: 8, ylabel: "weights: drag the ends" });
       bar(below, 0.5, 0.75, weights, { key: "weight", name: "weight", names: range(k).map((j) => `point ${j + 1}`), colors,
-        labels: weights.map((w, j) => `${j + 1}: ${fixed(w, 2)}`), set: (p) => ui.set({ weights: p }) });
+        labels: range(k).map((j) => `${j + 1}:`), set: (p) => ui.set({ weights: p }) });
       const [first, second] = WORDS[f];
       ui.say([["average of x", fixed(mean)], [first, fixed(ofMean)], [second, fixed(meanOf)], ["their difference, E f − f(E)", fixed(gap), "var(--em-gap)"]]);
     };
