@@ -30,7 +30,7 @@ export default live({
     function halfStep() { ui.set(half(ui.state, ui.numbers.x)); }
     function runOn() {  // one half step at first, to be seen; more at once later
       let state = ui.state;
-      const { x } = ui.numbers, many = 1 + Math.floor(state.climb.length / 8);
+      const { x } = ui.numbers, many = 1 + Math.floor(state.climb.length / 4);
       for (let i = 0; i < many && !state.ended && !stuck(state, x); i++) {
         state = half(state, x);
         const [before, , now] = state.climb.slice(-3);
@@ -70,7 +70,7 @@ export default live({
       climb.frame({ x: [0, Math.max(5, (state.climb.length + 1) / 2)], y: Number.isFinite(high) ? [low, high + 0.08 * (high - low)] : [0, 1],
         xlabel: "iterations", ylabel: "F, nats", left: 58, right: ends.length ? 34 : 12, yticks: Number.isFinite(high) ? undefined : [] });
       climb.line(steps);
-      steps.forEach(([t, v], i) => climb.dot(t, v, steps.length > 60 ? 2 : 4, { fill: i % 2 ? "var(--em-paper)" : "var(--em-ink)", stroke: "var(--em-ink)", "stroke-width": 1.5 }));
+      if (steps.length <= 60) steps.forEach(([t, v], i) => climb.dot(t, v, steps.length > 30 ? 2.5 : 4, { fill: i % 2 ? "var(--em-paper)" : "var(--em-ink)", stroke: "var(--em-ink)", "stroke-width": 1.5 }));
       for (const [v, times] of tally(ends)) {
         climb.line([[0, v], [1e4, v]], { style: "stroke: var(--em-gap); stroke-width: 1.5; stroke-dasharray: 5 4" });
         climb.text(climb.xs[1], v, ` ×${times}`, { dy: "0.35em" });
