@@ -204,13 +204,13 @@ export function bar(p, y, thick, shares, { key, name, names, colors, set, labels
 
 // --- light or dark: what is behind the figure decides
 
-function isDark(node) {
+function paper(node) {  // [colour, is it dark?]
   for (let n = node; n; n = n.parentElement) {
-    const [r, g, b, a = 1] = (getComputedStyle(n).backgroundColor.match(/[\d.]+/g) ?? [0, 0, 0, 0]).map(Number);
-    if (a > 0.5) return 0.2126 * r + 0.7152 * g + 0.0722 * b < 110;
+    const color = getComputedStyle(n).backgroundColor, [r, g, b, a = 1] = (color.match(/[\d.]+/g) ?? [0, 0, 0, 0]).map(Number);
+    if (a > 0.5) return [color, 0.2126 * r + 0.7152 * g + 0.0722 * b < 110];
   }
   const scheme = getComputedStyle(document.documentElement).colorScheme;
-  return scheme === "dark" || scheme.includes("dark") && matchMedia("(prefers-color-scheme: dark)").matches;
+  return ["Canvas", scheme === "dark" || scheme.includes("dark") && matchMedia("(prefers-color-scheme: dark)").matches];
 }
 
 // --- the loop
@@ -279,8 +279,9 @@ export function live({ begin, compute, build }) {
 
     function paint() {
       if (!root.clientWidth) return;
-      root.toggleAttribute("data-dark", isDark(el));
-      root.style.setProperty("--em-paper", isDark(el) ? "#1b1e23" : "#ffffff");
+      const [color, dark] = paper(el);
+      root.toggleAttribute("data-dark", dark);
+      root.style.setProperty("--em-paper", color);
       draw(state, root.numbers);
       for (const p of plots) p.finish();
     }

@@ -225,7 +225,7 @@ def test_mixture_computes_what_its_lesson_computes(browser):
     x = faithful()
     with Shown(browser, MAKE["mixture"]()) as shown:
         theta = np.full(3, 1/3), np.array([[2, 60], [4, 60], [3.5, 85]]), np.array([np.diag(x.var(0)/3)]*3)
-        for _ in range(6):
+        for _ in range(4):
             shown.press("E-step")
             resp, log_norm = mixture.responsibilities(mixture.log_joint(x, *theta))
             found = shown.numbers
@@ -275,31 +275,33 @@ MOVES = {  # a handle, where the mouse takes it, and what of the state must foll
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("width, scheme", [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark"), (280, "light")])
 @pytest.mark.parametrize("name", MOVES)
-def test_figures_fit_and_follow_mouse_and_keys(browser, name, width, scheme):
+def test_figures_fit_and_follow_mouse_and_keys(browser, name):
     key, (dx, dy), of = MOVES[name]
-    with Shown(browser, MAKE[name](), width, color_scheme=scheme) as shown:
-        page, root = shown.page, shown.root
-        assert (root.get_attribute("data-dark") is not None) == (scheme == "dark")
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        edges = root.locator("svg text").evaluate_all("all => all.map((t) => [t.getBoundingClientRect().left, t.getBoundingClientRect().right, t.textContent])")
-        assert [e for e in edges if e[2] and not (0 <= e[0] and e[1] <= min(width, 725))] == []
-        before, said = of(shown.state), root.locator(".em-numbers").inner_text()
-        shown.drag(key, dx, dy)
-        dragged = of(shown.state)
-        assert dragged != before and root.locator(".em-numbers").inner_text() != said
-        handle = shown.handle(key)
-        handle.focus()
-        page.keyboard.press("ArrowDown" if name == "bound" else "ArrowRight")
-        pressed = of(shown.state)
-        assert pressed != dragged and handle.evaluate("node => node === document.activeElement")
-        page.keyboard.press("ArrowUp" if name == "bound" else "ArrowLeft")
-        np.testing.assert_allclose(of(shown.state), dragged, atol=0.02)
+    there, back = ("ArrowDown", "ArrowUp") if name == "bound" else ("ArrowRight", "ArrowLeft")
+    with Shown(browser, MAKE[name]()) as shown:
+        page, root, handle = shown.page, shown.root, shown.handle(key)
         assert handle.get_attribute("aria-label") and handle.get_attribute("aria-valuetext")
+        for width, scheme in [(1280, "light"), (1280, "dark"), (390, "dark"), (390, "light"), (304, "light")]:
+            page.set_viewport_size({"width": width, "height": 900})
+            page.emulate_media(color_scheme=scheme)
+            page.wait_for_function("dark => document.querySelector('.em-live').hasAttribute('data-dark') === dark", arg=scheme == "dark")
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            edges = root.locator("svg text").evaluate_all(
+                "all => all.map((t) => [t.getBoundingClientRect().left, t.getBoundingClientRect().right, t.textContent])")
+            assert [e for e in edges if e[2] and not (0 <= e[0] and e[1] <= min(width, 725))] == []
+            before, said = of(shown.state), root.locator(".em-numbers").inner_text()
+            shown.drag(key, dx, dy)
+            dragged = of(shown.state)
+            assert dragged != before and root.locator(".em-numbers").inner_text() != said
+            handle.focus()
+            page.keyboard.press(there)
+            assert of(shown.state) != dragged and handle.evaluate("node => node === document.activeElement")
+            page.keyboard.press(back)
+            np.testing.assert_allclose(of(shown.state), dragged, atol=0.02)
+            shown.press("Start over")
+            assert of(shown.state) == before
         page.wait_for_function("document.querySelector('.em-live [role=status]').textContent.length > 10")
-        shown.press("Start over")
-        assert of(shown.state) == before
         page.evaluate("leave()")
 
 
