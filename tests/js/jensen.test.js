@@ -10,8 +10,10 @@ test("the variance is the gap of the square", () => {
 });
 
 test("the gap is negative for concave functions, positive for convex, zero for a point", () => {
-  const signs = Object.fromEntries(Object.keys(FUNCTIONS).map((f) => [f, Math.sign(jensen(f, [0.3, 1, 2.2], [0.2, 0.5, 0.3]).gap)]));
-  assert.deepEqual(signs, { "log": -1, "square root": -1, "square": 1, "exp": 1 });
+  const signs = Object.fromEntries(
+    Object.keys(FUNCTIONS).map((f) => [f, Math.sign(jensen(f, [0.3, 1, 2.2], [0.2, 0.5, 0.3]).gap)]),
+  );
+  assert.deepEqual(signs, { log: -1, "square root": -1, square: 1, exp: 1 });
   for (const f of Object.keys(FUNCTIONS)) close(jensen(f, [0.3, 2.2], [0, 1]).gap, 0);
 });
 

@@ -82,13 +82,14 @@ def test_picture_for_pages_without_javascript(name):
     (lambda: Bound(range(13), 1, 2), "x has 13 rows, expected 1 to 12; count equal rows together"),
     (lambda: Bound([1, 2], 1, 5), "theta is 5, expected 0.04 to 2; or give another span="),
     (lambda: Bound([1, 2], 1, 2, q=[0.5]), "q has 1 numbers, expected 2"),
-    (lambda: Ascent([1, 2], [0.5, 0.25, 0.25], 1, [1, 2]), "weights has 3 numbers and start 2, expected 2 each"),
+    (lambda: Ascent([1, 2], [0.5, 0.25, 0.25], 1, [1, 2]), "weights has 3 numbers, expected 2, one a Gaussian"),
     (lambda: Ascent([1, 2], [0.5, 0.5], 0, [1, 2]), "sd is 0, expected a number above 0"),
     (lambda: MixturePlayground(np.zeros((5, 2)), 7), "k is 7, expected 1 to 6"),
     (lambda: MixturePlayground(np.zeros((5, 2)), 2, [[1, 2]]), r"means has shape \(1, 2\), expected \(2, 2\)"),
     (lambda: Trellis([1.0], [[1.0]], [[1.0]], [0]), "there are 1 states"),
+    (lambda: Trellis([0.5, 0.5], np.eye(3), np.eye(2), [0, 1]), r"trans has shape \(3, 3\), expected \(2, 2\)"),
     (lambda: Trellis(*ICE, [2, 3]), "obs holds 3, expected symbols from 0 to 2"),
-    (lambda: Trellis(*ICE, [2, 1], show="alpha"), "show is 'alpha', expected gamma, filtered or beta"),
+    (lambda: Trellis(*ICE, [2, 1], show="alpha"), "show is 'alpha', expected gamma, filtered, beta"),
 ])
 def test_bad_arguments(make, message):
     with pytest.raises(ValueError, match=message):

@@ -4,7 +4,8 @@ import { dot, freeEnergy, posterior, sum, xlogy } from "./sums.js";
 
 const logFactorial = (n) => sum(Array.from({ length: n }, (_, i) => Math.log(i + 1)));
 
-const logProb = (x, mean, trials) => (trials ? xlogy(x, mean) + xlogy(trials - x, 1 - mean) : xlogy(x, mean) - mean - logFactorial(x));
+const logProb = (x, mean, trials) =>
+  trials ? xlogy(x, mean) + xlogy(trials - x, 1 - mean) : xlogy(x, mean) - mean - logFactorial(x);
 
 // (n, 2) log p(x_i, z)
 export function logJoint({ x, weight, known, trials }, theta) {
@@ -13,10 +14,20 @@ export function logJoint({ x, weight, known, trials }, theta) {
 
 // q (n,): the probability that row i is of the second kind. All sums count row i times[i] times.
 export function bound(data, q, theta) {
-  const rows = logJoint(data, theta), exact = rows.map(posterior);
-  const free = dot(data.times, rows.map((row, i) => freeEnergy([1 - q[i], q[i]], row)));
-  const logP = dot(data.times, exact.map(([, v]) => v));
-  const kl = dot(data.times, exact.map(([p], i) => xlogy(q[i], q[i] / p[1]) + xlogy(1 - q[i], (1 - q[i]) / p[0])));
+  const rows = logJoint(data, theta),
+    exact = rows.map(posterior);
+  const free = dot(
+    data.times,
+    rows.map((row, i) => freeEnergy([1 - q[i], q[i]], row)),
+  );
+  const logP = dot(
+    data.times,
+    exact.map(([, v]) => v),
+  );
+  const kl = dot(
+    data.times,
+    exact.map(([p], i) => xlogy(q[i], q[i] / p[1]) + xlogy(1 - q[i], (1 - q[i]) / p[0])),
+  );
   return { free, kl, logP, posterior: exact.map(([p]) => p[1]) };
 }
 

@@ -4,7 +4,8 @@ export const sum = (a) => a.reduce((s, v) => s + v, 0);
 export const dot = (a, b) => a.reduce((s, v, i) => s + v * b[i], 0);
 export const xlogy = (x, y) => (x === 0 ? 0 : x * Math.log(y));
 
-export function logSumExp(a) {  // -inf for a row of -inf
+export function logSumExp(a) {
+  // -inf for a row of -inf
   const top = Math.max(...a);
   return top === -Infinity ? top : top + Math.log(sum(a.map((v) => Math.exp(v - top))));
 }
