@@ -89,3 +89,12 @@ test("an impossible sequence has probability zero and no best path", () => {
     [0, 0, 0],
   ]);
 });
+
+test("the best path need not be the path of the most probable states", () => {
+  const { gamma, path } = trellis({ ...ice, obs: [2, 0, 1, 0] });
+  assert.deepEqual(
+    gamma.map(([hot, cold]) => (hot > cold ? 0 : 1)),
+    [0, 1, 0, 1],
+  );
+  assert.deepEqual(path, [0, 1, 1, 1]);
+});
