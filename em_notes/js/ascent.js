@@ -57,8 +57,7 @@ export default live({
         );
     };
     return ({ start, rate: now }, found) => {
-      rate.value = now;
-      rate.title = `${fixed(now, 1)} times σ²/n`;
+      rate.show(now, `${fixed(now, 1)} σ²/n`);
       hill.frame({ x: [lo, hi], y: [lo, hi], xlabel: data.labels[0], ylabel: data.labels[1] });
       for (const pairs of lines) hill.segments(pairs, { style: "stroke: var(--em-soft); stroke-width: 1; opacity: .55" });
       hill.line(

@@ -366,7 +366,12 @@ export function live({ begin, compute, build }) {
           const field = add(rows.controls, "label", {}, label + " ");
           const node = add(field, "input", { type: "range", min, max, step });
           node.addEventListener("input", () => act(+node.value));
-          return node;
+          const shown = add(field, "output");
+          const show = (value, text) => {
+            node.value = value;
+            shown.textContent = text;
+          };
+          return { show };
         },
         say(items, sentence = "") {
           // [name, text, colour of its swatch or none, what the swatch is]
