@@ -84,8 +84,8 @@ def lab(tmp_path_factory):
             server.wait(timeout=30)
 
 
-@pytest.mark.parametrize("name", ["book/01_jensen", "widgets"])  # in a folder and at the top
-def test_notebook_runs_and_its_player_moves(browser, lab, name):
+def run_all(browser, lab, name):
+    "A notebook in JupyterLab after its cells have run without a fault: the page, and the notebook in it."
     url, token = lab
     context = browser.new_context(viewport={"width": 1300, "height": 900})
     page = context.new_page()
@@ -105,6 +105,12 @@ def test_notebook_runs_and_its_player_moves(browser, lab, name):
     code = [cell for cell in nbformat.read(NBS / f"{name}.ipynb", as_version=4).cells if cell.cell_type == "code"]
     prompts = [text for text in notebook.locator(".jp-CodeCell .jp-InputPrompt").all_inner_texts() if text != "[ ]:"]
     assert len(prompts) == len(code)
+    return page, notebook
+
+
+@pytest.mark.parametrize("name", ["book/01_jensen", "widgets"])  # in a folder and at the top
+def test_notebook_runs_and_its_player_moves(browser, lab, name):
+    page, notebook = run_all(browser, lab, name)
     player = notebook.locator(".em-player").first
     player.scroll_into_view_if_needed()
     frame = player.locator("img.em-frame")
@@ -113,4 +119,21 @@ def test_notebook_runs_and_its_player_moves(browser, lab, name):
         before = frame.get_attribute("src")
         page.keyboard.press(press)
     page.wait_for_function("([image, src]) => image.src !== src", arg=[frame.element_handle(), before])
-    context.close()
+    page.context.close()
+
+
+def test_figures_compute_and_take_the_theme(browser, lab):
+    page, notebook = run_all(browser, lab, "figures")
+    live = notebook.locator(".em-live")
+    page.wait_for_function("() => document.querySelectorAll('.em-live .em-numbers b').length > 15")
+    assert live.count() == 5
+    for i in range(5):
+        figure = live.nth(i)
+        figure.scroll_into_view_if_needed()
+        before = figure.locator(".em-numbers").inner_text()
+        figure.locator(".em-handle[role=slider]").first.focus()
+        page.keyboard.press("Shift+ArrowDown")  # also a shortcut of the lab
+        page.wait_for_function("([node, text]) => node.innerText !== text", arg=[figure.locator(".em-numbers").element_handle(), before])
+    page.evaluate("() => window.jupyterapp.commands.execute('apputils:change-theme', { theme: 'JupyterLab Dark' })")
+    page.wait_for_function("() => document.querySelector('.em-live').hasAttribute('data-dark')")
+    page.context.close()
