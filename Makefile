@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 PORT   ?= 8000
+SITE   ?= _docs
 NB     ?=
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
@@ -10,7 +11,7 @@ READY  := $(VENV)/.ready
 export NUMBA_CACHE_DIR := $(abspath _build/numba)
 
 .DEFAULT_GOAL := help
-.PHONY: help book lab serve check test coverage oldest bench freeze hooks clean
+.PHONY: help book lab serve pages check test coverage oldest bench freeze hooks clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +36,9 @@ serve: $(READY) ## serve _docs/ on localhost (PORT=8000)
 	@echo "Serving _docs at http://localhost:$(PORT) (stop with Ctrl-C)"
 	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory _docs $(PORT)
 
+pages: $(READY) ## open every page of a rendered site in a browser (SITE=_docs)
+	@$(BIN)/python -m pytest tests/site/test_pages.py -n auto --site $(SITE)
+
 check: $(READY) ## before a commit, under a minute: lint, types, modules in sync, layers, the fast tests
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/pyright --pythonpath $(BIN)/python
@@ -47,7 +51,7 @@ test: $(READY) ## modules in sync, notebooks with warnings as errors, pytest, ev
 	@echo "Running copies of the notebooks, warnings being errors, and rendering them"
 	@$(BIN)/python -m tools.book --nbconvert --out _build/site
 	@echo "Running the tests; the pages are opened in a browser"
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --dist loadgroup
 
 coverage: $(READY) ## which lines the fast tests reach, with numpy in place of compiled kernels
 	@EM_NOTES_KERNELS=numpy $(BIN)/python -m coverage run -m pytest -q -m "not slow and not browser" --ignore tests/site/test_project.py

@@ -15,15 +15,23 @@ FLAGS = """--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-ba
 SLOW_FIXTURES = {"site", "lab", "browser"}  # the first of these runs all notebooks
 
 
+def pytest_addoption(parser):
+    parser.addoption("--site", type=Path, help="a rendered site to test, by nbconvert or Quarto; default: render one with nbconvert")
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "browser: needs Chromium; a skip counts as a failure where CI asks for it")
     config.addinivalue_line("markers", "slow: seconds rather than tenths; `make check` leaves it to `make test`")
+    config.addinivalue_line("markers", "xdist_group: tests that one worker runs, with `-n auto --dist loadgroup`")
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items):
-    for item in items:  # the engine's tests compile kernels of many sizes
-        if item.path.parent.name == "engine" or SLOW_FIXTURES & set(item.fixturenames):
+    for item in items:
+        if item.path.parent.name == "engine":  # these compile kernels of many sizes; each file's are its own
+            item.add_marker("slow")
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
+        if SLOW_FIXTURES & set(item.fixturenames):
             item.add_marker("slow")
 
 
@@ -51,8 +59,15 @@ def browser():
 
 
 @pytest.fixture(scope="session")
-def site():
-    "The folder of the site, rendered by nbconvert from executed copies of the notebooks."
+def site(request):
+    "The folder of the site: that of `--site`, else rendered by nbconvert from executed copies of the notebooks."
+    given = request.config.getoption("--site")
+    if given:
+        assert (given / "index.html").is_file(), f"{given} has no index.html: run `make book`"
+        return given.resolve()
+    filelock = pytest.importorskip("filelock")
     out = ROOT / "_build" / "site"
-    subprocess.run([sys.executable, "-m", "tools.book", "--nbconvert", "--out", out], cwd=ROOT, check=True)
+    out.parent.mkdir(exist_ok=True)
+    with filelock.FileLock(out.with_suffix(".lock")):  # with several workers one renders and the others wait
+        subprocess.run([sys.executable, "-m", "tools.book", "--nbconvert", "--out", out], cwd=ROOT, check=True)
     return out

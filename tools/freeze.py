@@ -12,7 +12,7 @@ import nbformat
 from bs4 import BeautifulSoup
 from nbconvert import MarkdownExporter
 
-from .book import WIDGETS, for_readers
+from .pages import WIDGETS, for_readers
 from .execute import NBS, ROOT, chapters, execute_all, forget, name_of
 
 VIEW = "application/vnd.jupyter.widget-view+json"

@@ -114,6 +114,11 @@ def test_readme_is_made_from_the_index():
         assert (freeze.PICTURES / name).read_bytes() == content
 
 
+def test_nbdev_leaves_the_readme_alone():
+    from tools.addresses import settings
+    assert not (NBS / settings()["readme_nb"]).exists()  # nbdev_docs then writes none
+
+
 def test_readme_links_lead_somewhere():
     for link in re.findall(r"\]\((?!\w+:|#)([^)#]+)", (ROOT / "README.md").read_text(encoding="utf-8")):
         assert (ROOT / link).exists(), link

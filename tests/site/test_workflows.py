@@ -35,6 +35,14 @@ def test_only_the_job_that_publishes_may_publish():
     assert may == {"docs.yml deploy"}
 
 
+def test_what_is_published_is_what_was_tested():
+    steps = WORKFLOWS["docs.yml"]["jobs"]["build"]["steps"]
+    commands = [step.get("run") or step.get("uses", "").split("@")[0] for step in steps]
+    made, tested, uploaded = (commands.index(c) for c in ("make book", "make pages SITE=_docs", "actions/upload-pages-artifact"))
+    assert made < tested < uploaded == len(steps) - 1
+    assert steps[tested]["env"]["EM_NOTES_REQUIRE_BROWSER"] == "1" and steps[uploaded]["with"]["path"] == "_docs"
+
+
 def test_the_oldest_versions_are_the_lower_bounds():
     assert constraints("numpy>=1.26 nbdev>=2.4.14,<3 pyright[nodejs]>=1.1") == ["numpy==1.26", "nbdev==2.4.14", "pyright==1.1"]
     with pytest.raises(ValueError, match="scipy in settings.ini has no lower bound"):
