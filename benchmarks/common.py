@@ -79,10 +79,11 @@ def machine() -> str:
 
 
 def save(name: str, sections: list[tuple[str, str]], titles: list[str]) -> None: # title and Markdown of each; all titles in order
-    "Put tables of a benchmark into the file that the site shows, each in the place of the one with the same title."
+    "Put tables of a benchmark into the file that the site shows, each in the place of the one with the same title and with the machine it ran on."
     stored = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    kept = {title: text for title, text in stored.get(name, {}).get("sections", [])} | dict(sections)
-    stored[name] = {"machine": machine(), "date": time.strftime("%Y-%m-%d"), "sections": [[t, kept[t]] for t in titles if t in kept]}
+    about = f"{machine()}; {time.strftime('%Y-%m-%d')}"
+    kept = {section[0]: section for section in stored.get(name, [])} | {title: [title, text, about] for title, text in sections}
+    stored[name] = [kept[t] for t in titles if t in kept]
     RESULTS.write_text(json.dumps(stored, indent=1, ensure_ascii=False) + "\n")
 
 

@@ -270,7 +270,8 @@ class FramePlayer(anywidget.AnyWidget):
         "The player, and its last frame as PNG for viewers that run no JavaScript."
         bundle = super()._repr_mimebundle_(**kwargs)
         data, meta = bundle if isinstance(bundle, tuple) else (bundle, {})
-        return {**data, "image/png": base64.b64encode(self._still()).decode()}, meta
+        alt = {"image/png": {"alt": json.loads(self.payload)["alt"]}}
+        return {**data, "image/png": base64.b64encode(self._still()).decode()}, {**meta, **alt}
 
     def _still(self)->bytes:
         if self.mime == "image/png": return self.frames[-1]

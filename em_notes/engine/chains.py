@@ -35,7 +35,7 @@ def filter_all(initial: np.ndarray, # (k,)
                loglik: np.ndarray, # (n, k) log p(x_t|z_t = j) of all sequences, -inf where impossible
                offsets: np.ndarray # (m + 1,) where sequences begin, and n
               ) -> tuple[np.ndarray, np.ndarray, np.ndarray]: # log filtered (n, k); log p(x) (m,); the first time at which nothing is possible (m,), -1 if none
-    "Formula (7.2) for every sequence."
+    "Formula (7.10) for every sequence."
     m, logs = len(offsets) - 1, np.empty(loglik.shape)
     total, stop = np.empty(m), np.full(m, -1)
     if fast := kernels():
@@ -52,7 +52,7 @@ def filter_all(initial: np.ndarray, # (k,)
 def posterior_all(initial, trans, loglik, offsets,
                   weights: np.ndarray | None = None # (m,): the expected steps of all sequences are added up with them
                  ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]: # log filtered, gamma (n, k), steps (m, k, k) or (k, k), log p(x) (m,)
-    "Formulas (7.2) to (7.5), in logs; gamma and steps are 0 where a sequence is impossible."
+    "Formulas (7.8) to (7.10), in logs; gamma and steps are 0 where a sequence is impossible."
     m, k = len(offsets) - 1, len(initial)
     gamma, steps = np.empty(loglik.shape), np.zeros((m, k, k)) if weights is None else np.zeros((k, k))
     if fast := kernels():
@@ -117,7 +117,7 @@ def lagged_all(initial, trans, loglik, offsets,
 
 # %% ../../nbs/engine/chains.ipynb #dca75331
 def viterbi_all(initial, trans, loglik, offsets) -> tuple[np.ndarray, np.ndarray]: # paths (n,), log p(x, path) (m,), -inf where impossible
-    "Formula (7.7) for every sequence."
+    "Formula (7.11) for every sequence."
     path, best = np.empty(len(loglik), np.intp), np.empty(len(offsets) - 1)
     if fast := kernels():
         messages, walks = fast
@@ -135,7 +135,7 @@ def viterbi_all(initial, trans, loglik, offsets) -> tuple[np.ndarray, np.ndarray
 def sample_all(initial, trans, loglik, offsets,
                rng: np.random.Generator, size: int = 1
               ) -> tuple[np.ndarray, np.ndarray]: # paths (size, n), log p(x) (m,): where that is -inf the paths mean nothing
-    "Formula (7.8): paths of every sequence, drawn from p(z|x)."
+    "Formula (7.12): paths of every sequence, drawn from p(z|x)."
     out = np.zeros((size, len(loglik)), np.intp)
     logs, total, _ = filter_all(initial, trans, loglik, offsets)
     if fast := kernels():
@@ -150,7 +150,7 @@ def sample_all(initial, trans, loglik, offsets,
     return out, total
 
 def entropy_all(initial, trans, loglik, offsets) -> np.ndarray: # (m,) nats
-    "Formula (7.6): the entropy of the posterior over paths, of every sequence."
+    "Formula (7.13): the entropy of the posterior over paths, of every sequence."
     out = np.empty(len(offsets) - 1)
     if fast := kernels():
         messages, walks = fast

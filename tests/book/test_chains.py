@@ -47,6 +47,28 @@ def test_everything_equals_enumeration(k, n, seed, sparse, scale):
     assert all(chains.path_log_joint(*args, z) > -np.inf for z in chains.sample_path(*args, seed, size=5))
 
 
+@settings(max_examples=60, deadline=None)
+@given(k=st.integers(1, 3), n=st.integers(1, 7), seed=st.integers(0, 10**6))
+def test_messages_in_ordinary_numbers_equal_enumeration(k, n, seed):
+    "Plain and scaled, in the states' posteriors and by what they mean."
+    args = initial, trans, loglik = chain(k, n, seed)
+    like, (paths, joint) = np.exp(loglik), chains.all_paths(*args)
+    p, hot = np.exp(joint - logsumexp(joint)), np.eye(k)[paths]
+    xi = np.einsum("p,pti,ptj->tij", p, hot[:, :-1], hot[:, 1:])
+    alpha, beta = chains.messages(initial, trans, like)
+    filtered, scaled, c = chains.scaled_messages(initial, trans, like)
+    assert np.allclose((alpha * beta).sum(1), np.exp(joint).sum(), rtol=1e-10) and abs(np.log(c).sum() - logsumexp(joint)) < 1e-10
+    for pair in ((alpha, beta), (filtered, scaled)):
+        gamma, found = chains.state_posteriors(trans, like, *pair)
+        assert np.allclose(gamma, np.einsum("p,ptj->tj", p, hot), atol=1e-12) and np.allclose(found, xi, atol=1e-12)
+    assert np.allclose(filtered * scaled, gamma, atol=1e-12)
+    for t in range(n): # alpha_t and c_t are probabilities of the shorter history
+        short = chains.all_paths(initial, trans, loglik[:t + 1])
+        by_state = [np.exp(short[1][short[0][:, -1] == j]).sum() for j in range(k)]
+        assert np.allclose(alpha[t], by_state, rtol=1e-10) and np.isclose(np.prod(c[:t + 1]), sum(by_state), rtol=1e-10)
+        assert np.allclose(filtered[t], alpha[t] / alpha[t].sum(), rtol=1e-10)
+
+
 @pytest.mark.parametrize("k", [1, 5, 40, pytest.param(330, marks=pytest.mark.slow)]) # more pairs than fit into one stretch
 def test_messages_equal_the_ordinary_recursion(k):
     initial, trans, loglik = chain(k, 150, k)
@@ -110,6 +132,10 @@ def test_published_examples():
     args = np.array([0.5, 0.5]) @ rain, rain, loglik
     assert np.allclose(chains.filtering(*args)[0][:, 0], [0.81818182, 0.88335704, 0.19066794, 0.730794, 0.86733889], atol=1e-7)
     assert np.allclose(chains.smooth(*args)[0][:, 0], [0.86733889, 0.82041905, 0.30748358, 0.82041905, 0.86733889], atol=1e-7)
+    two = args[0], rain, loglik[:2] # theirs; the five days are recomputed by enumeration
+    assert np.allclose([*chains.filtering(*two)[0][:, 0], chains.smooth(*two)[0][0, 0]], [0.818, 0.883, 0.883], atol=5e-4)
+    paths, joint = chains.all_paths(*args)
+    assert np.allclose(chains.smooth(*args)[0][:, 1], np.exp(joint - logsumexp(joint)) @ paths, atol=1e-12)
 
 
 def test_sampled_paths_have_the_posterior_frequencies():
@@ -136,6 +162,25 @@ def test_stationary_and_predict(k, seed):
 def test_stationary_needs_states_that_meet():
     with pytest.raises(ValueError, match="trans"): chains.stationary(np.eye(2))
     assert np.allclose(chains.stationary(np.array([[0.5, 0.5, 0], [0, 0, 1], [0, 1, 0.0]])), [0, 0.5, 0.5])
+
+
+def test_counted_steps_of_a_sampled_path_and_its_stays():
+    "The share of steps tends to trans; a stay is geometric with mean 1 / (1 - a)."
+    initial, trans, _ = chain(3, 1, 8)
+    z = chains.sample_states(initial, trans, 30_000, 0)
+    first, steps = chains.path_counts([z], 3)
+    assert np.allclose(steps / steps.sum(1, keepdims=True), trans, atol=0.03) and first.sum() == 1
+    edges = np.flatnonzero(np.diff(z)) + 1
+    for i in range(3):
+        stays = np.array([b - a for a, b in zip(edges[:-1], edges[1:]) if z[a] == i])
+        assert abs(stays.mean() - 1 / (1 - trans[i, i])) < 5 * stays.std() / np.sqrt(len(stays))
+
+
+def test_old_faithful_as_a_chain():
+    "Short and long eruptions: the counts of the chapter, and no sign of a longer memory."
+    from em_notes.data.datasets import faithful
+    z = (faithful()[:, 0] > 3).astype(int)
+    assert chains.path_counts([z], 2)[1].tolist() == [[6, 91], [91, 83]]
 
 
 def test_shares_of_far_and_impossible_rows():

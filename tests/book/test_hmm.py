@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from scipy.special import softmax
-from scipy.stats import multivariate_normal, poisson
+from scipy.stats import kstest, multivariate_normal, norm, poisson
 
 from em_notes.book import chains, hmm
 
@@ -134,6 +134,62 @@ def test_stationary_step_bears_the_extremes():
         best = hmm.stationary_step(first, steps, trans)
         slopes = steps + best * hmm.stationary_objective(first, steps, best)[1] # at a top proportional to best
         assert np.allclose(slopes, best * slopes.sum(1, keepdims=True), atol=1e-6 * steps.max())
+
+
+@settings(max_examples=20, deadline=None)
+@given(k=st.integers(1, 4), seed=st.integers(0, 10**6))
+def test_stationary_step_is_never_worse(k, seed):
+    "A generalized M-step: not below where it began, whatever the counts."
+    _, trans, rng = model(k, seed)
+    first, steps = rng.dirichlet(np.ones(k)), rng.gamma(0.3, size=(k, k)) * 10.0 ** rng.integers(-3, 3)
+    G = lambda a: hmm.stationary_objective(first, steps, a)[0]
+    assert G(hmm.stationary_step(first, steps, trans)) >= G(trans) - 1e-12 * (1 + abs(G(trans)))
+
+
+def test_a_row_without_a_mode_inside():
+    with pytest.raises(ValueError, match="alpha"): hmm.mode_rows(np.array([[3.0, 0.2]]), np.full((1, 2), 0.5), 0.5)
+
+
+@pytest.mark.parametrize("continuous", [False, True])
+def test_pseudo_residuals_are_normal_where_the_model_is_true(continuous):
+    rng, k = np.random.default_rng(5), 3
+    initial, trans, level = np.full(k, 1 / k), 0.85 * np.eye(k) + 0.05, np.array([4.0, 10, 20])
+    z, v = hmm.sample_states(initial, trans, 5000, rng), rng.random(5000)
+    def judged(level):
+        if continuous: return hmm.pseudo_residuals(initial, trans, norm.logpdf(x[:, None], level, 2), *2 * [norm.cdf(x[:, None], level, 2)], v)
+        return hmm.pseudo_residuals(initial, trans, log_poisson(x, level), poisson.cdf(x[:, None] - 1, level), poisson.cdf(x[:, None], level), v)
+    x = rng.normal(level[z], 2) if continuous else rng.poisson(level[z])
+    r = judged(level)
+    assert kstest(r, "norm").pvalue > 0.01
+    for lag in range(1, 6): assert abs(np.corrcoef(r[lag:], r[:-lag])[0, 1]) < 4.5 / np.sqrt(5000)
+    assert kstest(judged(level + 0.8), "norm").pvalue < 1e-6 # and not where it isn't
+
+
+def test_pseudo_residuals_by_their_definition():
+    "One-step forecasts of a count, by ratios of likelihoods."
+    initial, trans, rng = model(2, 7)
+    rates, x = np.array([3.0, 9.0]), np.array([2, 8, 11, 3, 4])
+    r = hmm.pseudo_residuals(initial, trans, log_poisson(x, rates), poisson.cdf(x[:, None] - 1, rates), poisson.cdf(x[:, None], rates))
+    for t in range(5):
+        before = chains.log_likelihood(initial, trans, log_poisson(x[:t], rates)) if t else 0.0
+        p = np.exp([chains.log_likelihood(initial, trans, log_poisson(np.r_[x[:t], c], rates)) - before for c in range(x[t] + 1)])
+        assert abs(r[t] - norm.ppf(p[:-1].sum() + p[-1] / 2)) < 1e-9
+
+
+def test_the_geyser_s_waits():
+    "Two Gaussian states on Old Faithful's waiting times: 37 nats above the mixture, and the steps that can be counted."
+    from em_notes.data.datasets import faithful
+    x, eruption = faithful()[:, 1], faithful()[:, 0] > 3
+    gauss = lambda x, e: norm.logpdf(x[:, None], e[0], np.sqrt(e[1]))
+    def moments(x, gamma):
+        means = hmm.weighted_means(x, gamma)
+        return means, np.sum(gamma * (x[:, None] - means) ** 2, 0) / gamma.sum(0)
+    theta, bounds = (np.full(2, 0.5), np.full((2, 2), 0.5), (np.array([55.0, 80]), np.array([36.0, 36]))), []
+    for _ in range(60):
+        *theta, bound = hmm.baum_welch_step([x], *theta, gauss, moments)
+        bounds.append(bound)
+    assert abs(bounds[-1] + 997.2188) < 1e-3 and np.all(np.diff(bounds) > -1e-9)
+    assert np.mean(hmm.viterbi(*theta[:2], gauss(x, theta[2]))[0] == eruption) > 0.95
 
 
 def test_known_states():

@@ -133,3 +133,127 @@ def test_parameters_and_bic():
     assert abs(mixture.bic(-214.354726, 29, 150) - 574.0178) < 1e-3
     counted = {c: mixture.n_parameters(3, 4, c) - 14 for c in ("full", "tied", "diag", "tied_diag", "spherical", "tied_spherical")}
     assert counted == {"full": 30, "tied": 10, "diag": 12, "tied_diag": 4, "spherical": 3, "tied_spherical": 1}
+
+
+@pytest.mark.parametrize("k, d", [(1, 2), (2, 3), (3, 2)])
+def test_missing_entries_against_marginals_and_slopes(k, d):
+    "The likelihood is scipy's, of what is seen; a step climbs; at its end the slope in every direction is zero."
+    x, (w, means, covs), rng = model(k, d, 4, n=120)
+    x[rng.random(x.shape) < 0.25] = np.nan
+    x[0] = np.nan
+    def seen(w, means, covs):
+        total = 0.0
+        for row in x[1:]:
+            a = np.flatnonzero(~np.isnan(row))
+            if len(a): total += np.log(sum(p * multivariate_normal.pdf(row[a], m[a], c[np.ix_(a, a)]) for p, m, c in zip(w, means, covs)))
+        return total
+    theta, bounds = (w, means, covs), []
+    assert np.isclose(mixture.missing_step(x, *theta)[3], seen(*theta), rtol=1e-9)
+    for _ in range(2000):
+        *theta, value = mixture.missing_step(x, *theta)
+        bounds.append(value)
+        if len(bounds) > 1 and bounds[-1] - bounds[-2] < 1e-11: break
+    assert np.diff(bounds).min() > -1e-9 and bounds[-1] > bounds[0] + 0.5
+    w, means, covs = theta
+    for _ in range(5):
+        u, a = rng.normal(size=means.shape), rng.normal(size=covs.shape)
+        move = lambda h: seen(w, means + h * u, covs + h * (a + a.swapaxes(1, 2)))
+        assert abs(move(1e-5) - move(-1e-5)) / 2e-5 < 0.05
+
+
+def test_nothing_missing_is_the_ordinary_step_and_wrong_terms_show():
+    x, theta, rng = model(2, 3, 8)
+    for a, b in zip(mixture.missing_step(x, *theta), mixture.gmm_step(x, *theta)): assert np.allclose(a, b, rtol=1e-10)
+    # without the conditional covariances a component that sees one feature alone would be flat
+    half = x.copy(); half[:, 1] = np.nan
+    assert np.linalg.eigvalsh(mixture.missing_step(half, *theta)[2]).min() > 0.05
+
+
+def test_murray():
+    "Twelve pairs, eight of them halves: maxima at correlation one half, variance 8/3; a saddle at 0, variance 5/2."
+    from em_notes.data.datasets import murray
+    for rho, end, variance in ((0.1, 0.5, 8 / 3), (-0.1, -0.5, 8 / 3), (0.0, 0.0, 2.5)):
+        theta = np.ones(1), np.zeros((1, 2)), np.array([[[1, rho], [rho, 1]]])
+        for _ in range(160): *theta, _ = mixture.missing_step(murray(), *theta)
+        cov = theta[2][0]
+        assert np.isclose(cov[0, 0], variance, rtol=1e-4) and np.isclose(cov[0, 1] / cov[0, 0], end, atol=1e-4)
+
+
+def test_hessian():
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(4, 4)); a = a + a.T
+    f = lambda v: v @ a @ v / 2 + np.sin(v[0] * v[1]) + v.sum()
+    v = rng.normal(size=4)
+    s, c, (p, q) = np.sin(v[0] * v[1]), np.cos(v[0] * v[1]), v[:2]
+    extra = np.zeros((4, 4))
+    extra[:2, :2] = [[-q * q * s, c - p * q * s], [c - p * q * s, -p * p * s]]
+    assert np.allclose(mixture.hessian(f, v), a + extra, atol=1e-5)
+
+
+def test_samples_have_the_moments():
+    _, (w, means, covs), _ = model(3, 2, 6)
+    x, z = mixture.sample_mixture(40_000, w, means, covs, np.random.default_rng(0))
+    assert np.allclose(np.bincount(z, minlength=3) / len(z), w, atol=0.01)
+    for j in range(3):
+        assert np.allclose(x[z == j].mean(0), means[j], atol=0.1) and np.allclose(np.cov(x[z == j].T), covs[j], atol=0.15)
+    again, _ = mixture.sample_mixture(5, w, means, covs, np.random.default_rng(3))
+    assert np.array_equal(again, mixture.sample_mixture(5, w, means, covs, np.random.default_rng(3))[0])
+
+
+def climb(step, theta, tol=1e-9):
+    "The parameters of the last bound, and all bounds."
+    *new, value = step(*theta)
+    bounds = [value]
+    while len(bounds) < 2 or bounds[-1] - bounds[-2] > tol:
+        theta, (*new, value) = new, step(*new)
+        bounds.append(value)
+    return theta, bounds
+
+
+def test_published_mixtures():
+    "mixtools (Journal of Statistical Software 32); Zucchini and MacDonald, table 1.2; poLCA; mclust EEE of Old Faithful; R's kmeans."
+    from scipy.stats import poisson
+    from em_notes.data.datasets import earthquakes, faithful, iris
+    x = faithful()
+    begin = np.full(2, 0.5), np.array([[55.0], [80.0]]), np.array([[[25.0]]] * 2)
+    (w, means, covs), bounds = climb(lambda *t: mixture.gmm_step(x[:, 1:], *t, SHAPES["tied"]), begin, 1e-8)
+    assert w.round(5).tolist() == [0.36085, 0.63915] and means.ravel().round(5).tolist() == [54.61364, 80.09031]
+    assert np.sqrt(covs[0]).round(5) == 5.86909 and round(bounds[-1], 3) == -1034.002
+    counts = earthquakes()
+    for k, printed in zip((1, 2, 3, 4), (391.9189, 360.3690, 356.8489, 356.7337)):
+        begin = np.full(k, 1 / k), np.quantile(counts, (np.arange(k) + 0.5) / k)
+        step = lambda *t: mixture.mixture_step(counts, *t, lambda x, r: poisson.logpmf(x[:, None], r), lambda x, r: r.T @ x / r.sum(0))
+        assert round(-climb(step, begin)[1][-1], 4) == printed
+    answers = np.array(list(product([1.0, 0.0], repeat=4)))
+    people = np.array([42, 23, 6, 25, 6, 24, 7, 38, 1, 4, 1, 6, 2, 9, 2, 20])
+    log_bernoulli = lambda x, p: x @ np.log(p).T + (1 - x) @ np.log(1 - p).T
+    for k, printed in ((1, -543.6498), (2, -504.4677)):
+        begin = np.full(k, 1 / k), np.linspace(0.3, 0.7, k)[:, None] * np.ones(4)
+        assert round(climb(lambda *t: mixture.mixture_step(answers, *t, log_bernoulli, mixture.new_means, people), begin)[1][-1], 4) == printed
+    flowers, _ = iris()
+    for shape, value in (("tied", -256.354043126), ("spherical", -384.314095061)):
+        ends = []
+        for seed in range(8):
+            seeds = flowers[mixture.kmeans_plus_plus(flowers / flowers.std(0), 3, seed)]
+            begin = np.full(3, 1 / 3), seeds, np.array([np.diag(flowers.var(0))] * 3)
+            ends.append(climb(lambda *t: mixture.gmm_step(flowers, *t, SHAPES[shape]), begin)[1][-1])
+        assert abs(max(ends) - value) < 1e-5
+
+
+def test_a_local_maximum_of_the_irises_is_one():
+    "mclust's and scikit-learn's value for diagonal covariances: level, and bent down in all 26 directions."
+    from em_notes.data.datasets import iris
+    flowers, _ = iris()
+    scale = flowers.std(0)
+    def free(v):
+        logits, means, widths = np.r_[v[:2], 0], v[2:14].reshape(3, 4), v[14:].reshape(3, 4)
+        w = np.exp(logits) / np.exp(logits).sum()
+        return mixture.log_likelihood(mixture.log_joint(flowers, w, means * scale, np.array([np.diag(np.exp(2 * r)) for r in widths])))
+    for seed in range(16):
+        means = flowers[np.random.default_rng(seed).choice(150, 3, replace=False)]
+        begin = np.full(3, 1 / 3), means, np.array([np.diag(flowers.var(0))] * 3)
+        (w, means, covs), bounds = climb(lambda *t: mixture.gmm_step(flowers, *t, SHAPES["diag"]), begin)
+        if abs(bounds[-1] - -307.177571598) < 1e-5: break
+    else: raise AssertionError("no start reached the published value")
+    v = np.r_[np.log(w[:2] / w[2]), (means / scale).ravel(), np.log(np.diagonal(covs, axis1=1, axis2=2)).ravel() / 2]
+    assert np.linalg.eigvalsh(mixture.hessian(free, v))[-1] < -1
