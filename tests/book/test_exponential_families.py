@@ -126,7 +126,7 @@ def test_two_poissons_for_the_death_notices():
     "Hasselblad 1969; the digits of Varadhan and Roland 2008."
     from em_notes.data.datasets import deaths
     x = deaths()
-    weights, rates, track = f.two_poissons(x, np.array([0.4, 0.6]), np.array([1.2, 2.7]), 2500)
+    weights, rates, track = f.poisson_mixture(x, np.array([0.4, 0.6]), np.array([1.2, 2.7]), 2500)
     np.testing.assert_allclose([weights[0], *rates], [0.359885397, 1.2560951012, 2.6634043566], atol=1e-4)
     assert abs(track[-1] + 1989.9458598829642) < 1e-6 and np.diff(track).min() > -1e-9
     wanted = sps.poisson.pmf(x[:, None], [1.2, 2.7]) @ [0.4, 0.6]
