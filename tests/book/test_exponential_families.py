@@ -133,6 +133,24 @@ def test_two_poissons_for_the_death_notices():
     assert abs(track[0] - np.log(wanted).sum()) < 1e-9
 
 
+def test_poisson_mixture_with_any_number_of_components():
+    x = np.random.default_rng(0).poisson(3.0, 60)
+    weights, rates, track = f.poisson_mixture(x, np.array([0.2, 0.3, 0.5]), np.array([1.0, 3.0, 6.0]), 20)
+    np.testing.assert_allclose([weights.sum(), weights @ rates], [1, x.mean()], rtol=1e-12)
+    # the last entry belongs to the parameters that are returned
+    assert len(track) == 21 and abs(track[-1] - np.log(sps.poisson.pmf(x[:, None], rates) @ weights).sum()) < 1e-9
+    assert len(f.poisson_mixture(x, weights, rates, 0)[2]) == 1
+
+
+@many
+@given(seed=st.integers(0, 10**6))
+def test_divergence_is_the_height_above_the_tangent(seed):
+    rng = np.random.default_rng(seed)
+    t, log_h, eta, other = rng.normal(size=(6, 2)), rng.normal(size=6), rng.normal(size=2), rng.normal(size=2)
+    (A, p), (B, q) = f.tilted(eta, t, log_h), f.tilted(other, t, log_h)
+    np.testing.assert_allclose(B - A - (other - eta) @ f.mean_of(eta, t, log_h), p @ np.log(p / q), rtol=1e-8, atol=1e-12)
+
+
 def test_enumerated_em_climbs_to_a_stationary_point():
     rng = np.random.default_rng(0)
     t, log_h, seen = rng.normal(size=(4, 2, 2)), rng.normal(size=(4, 2)), np.array([3, 1, 4, 2])
