@@ -77,10 +77,10 @@ def beside(cases, threads: int, backend: str = "numba", steps: int = STEPS, roun
 
 
 def small(rounds: int = 15):
-    "Old Faithful: a fit in which nothing is large."
+    "Old Faithful: a fit in which nothing is large. One thread: a second one only makes the peer's threads wait for each other."
     x, rows = faithful(), []
     weights, means, covs = np.full(2, 0.5), x[:2], np.array([np.cov(x.T)] * 2)
-    with limited(2):
+    with limited(1):
         for steps in (1, 10, 100):
             (own, other), (run, fit) = interleave(lambda: ours(x, weights, means, covs, "full", steps), lambda: peer(x, weights, means, np.linalg.inv(covs), "full", steps), rounds=rounds, pause=0.02)
             assert difference(run, fit) < 1e-8
@@ -236,7 +236,7 @@ def sections(quick: bool):
     yield "numpy", "The numpy code, one thread on both sides, ten steps", lambda: beside(cut(CASES[:3]), 1, "numpy")
     yield "onedal", "Beside oneDAL, two threads, ten steps (100 for Old Faithful's 272 rows)", lambda: against_onedal(quick)
     yield "starts", "Starts", lambda: starts(quick)
-    yield "small", "Old Faithful, 272 rows, two components", small
+    yield "small", "Old Faithful, 272 rows, two components, one thread", small
     yield "growth", "One pass as n, k and d grow, two threads", lambda: growth(quick)
     yield "scaling", "From one thread to two, and how near to the core's own rate", lambda: scaling(quick)
     yield "memory", "Peak memory", lambda: memory(quick)

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import poisson
 
 # %% ../../nbs/book/00_by_hand.ipynb #fe279acb
-def poisson_em(x: np.ndarray, # (m,) the different values
+def poisson_em(v: np.ndarray, # (m,) the different values
                days: np.ndarray, # (m,) how often each was seen
                weights: np.ndarray, # (k,) where to start: shares of the kinds
                rates: np.ndarray, # (k,) their means
@@ -19,11 +19,11 @@ def poisson_em(x: np.ndarray, # (m,) the different values
     "EM for a mixture of `k` Poisson distributions: (0.1), (0.2) and (0.3) in turn."
     weights, rates, path = np.asarray(weights), np.asarray(rates), []
     for _ in range(n_steps + 1):
-        joint = weights * poisson.pmf(x[:, None], rates) # (m, k)
+        joint = weights * poisson.pmf(v[:, None], rates) # (m, k)
         evidence = joint.sum(axis=1)
         path.append((days @ np.log(evidence), weights, rates)) # (0.1)
         resp = joint / evidence[:, None] # (0.2)
         credit = days[:, None] * resp
         count = credit.sum(axis=0)
-        weights, rates = count / days.sum(), x @ credit / count # (0.3)
+        weights, rates = count / days.sum(), v @ credit / count # (0.3)
     return path

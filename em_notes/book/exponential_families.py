@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['tilted', 'mean_of', 'cov_of', 'match', 'em_step_by_enumeration', 'expected_statistics', 'match_moments',
-           'two_poissons', 'inside', 'gamma_mode', 'deviance', 'stirling', 'poisson_log_prob', 'bernoulli_log_prob',
+           'poisson_mixture', 'inside', 'gamma_mode', 'deviance', 'stirling', 'poisson_log_prob', 'bernoulli_log_prob',
            'one_hot', 'categorical_log_prob', 'from_logits', 'draw', 'beta_mode', 'dirichlet_mode', 'gamma_log_prob',
            'beta_log_prob', 'dirichlet_log_prob']
 
@@ -81,19 +81,19 @@ def match_moments(count: np.ndarray, # (k,) > 0
     "The right end of (4.7)."
     return total / count[:, None]
 
-def two_poissons(x: np.ndarray, # (n,) counts
+def poisson_mixture(x: np.ndarray, # (n,) counts
                  weights: np.ndarray, # (k,)
                  rates: np.ndarray, # (k,)
                  steps: int
-                ) -> tuple[np.ndarray, np.ndarray, np.ndarray]: # weights, rates, log p(x) in nats before each step
-    "EM for a mixture of Poissons by (4.7)."
+                ) -> tuple[np.ndarray, np.ndarray, np.ndarray]: # weights, rates, log p(x) in nats at the start and after each step
+    "EM for a mixture of any number k of Poissons by (4.7)."
     track = []
-    for _ in range(steps):
+    for step in range(steps + 1):
         log_joint = np.log(weights) + x[:, None] * np.log(rates) - rates # log pi + eta t - A
         track.append((logsumexp(log_joint, axis=1) - gammaln(x + 1)).sum())
+        if step == steps: return weights, rates, np.array(track)
         count, total = expected_statistics(x[:, None], softmax(log_joint, axis=1))
         weights, rates = count / len(x), match_moments(count, total)[:, 0]
-    return weights, rates, np.array(track)
 
 # %% ../../nbs/book/04_exponential_families.ipynb #9225203b
 def inside(counts: np.ndarray # pseudo-counts - 1 + counts

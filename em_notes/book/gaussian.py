@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['whiten', 'gaussian_log_prob', 'weighted_moments', 'gaussian_expected_log_prob', 'seen_scatter', 'shape_covs',
-           'ellipse_axes', 'mass_within', 'gaussian_kl', 'marginal', 'conditional', 'niw_log_prob', 'merge_moments',
-           'niw_mode', 'gaussian_sample', 'features', 'natural_parameters', 'moments_from_sums', 'whitened_moments',
-           'largest_cancelling', 'log_partition', 'log_cholesky', 'from_log_cholesky']
+           'ellipse_axes', 'mass_within', 'gaussian_kl', 'marginal', 'conditional', 'merge_moments', 'niw_log_prob',
+           'niw_mode', 'gaussian_sample', 'log_partition', 'log_cholesky', 'from_log_cholesky', 'features',
+           'natural_parameters', 'moments_from_sums', 'whitened_moments', 'largest_cancelling']
 
 # %% ../../nbs/book/05_gaussian.ipynb #c9949e3c
 import numpy as np
@@ -109,21 +109,32 @@ def marginal(mean: np.ndarray, # (d,)
              columns # (o,) the features to keep
             ) -> tuple[np.ndarray, np.ndarray]: # mean (o,), cov (o, o)
     "The first line of (5.7)."
-    a = np.asarray(columns, dtype=int)
-    return mean[a], cov[np.ix_(a, a)]
+    o = np.asarray(columns, dtype=int)
+    return mean[o], cov[np.ix_(o, o)]
 
 def conditional(mean: np.ndarray, # (d,)
                 cov: np.ndarray, # (d, d)
-                columns, # (o,) the features that are seen
-                values # (o,) what is seen
+                columns, # (o,) the features that are observed
+                values # (o,) what is observed
                ) -> tuple[np.ndarray, np.ndarray]: # mean (d - o,), cov (d - o, d - o) of the others, in their order
     "The second line of (5.7)."
-    a = np.asarray(columns, dtype=int)
-    b = np.delete(np.arange(len(mean)), a)
-    L = np.linalg.cholesky(cov[np.ix_(a, a)])
-    right = np.linalg.solve(L, np.column_stack([cov[np.ix_(a, b)], np.asarray(values) - mean[a]]))
-    back, y = right[:, :-1], right[:, -1] # L_ba', y_a
-    return mean[b] + back.T @ y, cov[np.ix_(b, b)] - back.T @ back
+    o = np.asarray(columns, dtype=int)
+    h = np.delete(np.arange(len(mean)), o)
+    L = np.linalg.cholesky(cov[np.ix_(o, o)])
+    right = np.linalg.solve(L, np.column_stack([cov[np.ix_(o, h)], np.asarray(values) - mean[o]]))
+    back, y = right[:, :-1], right[:, -1] # L_ho', y_o
+    return mean[h] + back.T @ y, cov[np.ix_(h, h)] - back.T @ back
+
+# %% ../../nbs/book/05_gaussian.ipynb #76ac1b4d
+def merge_moments(a: tuple, # count (k,), mean (k, d), scatter (k, d, d)
+                  b: tuple # of other rows
+                 ) -> tuple: # of both together
+    "Formula (5.10)."
+    (n1, m1, s1), (n2, m2, s2) = a, b
+    n, delta = n1 + n2, m2 - m1
+    share = np.divide(n2, n, out=np.zeros_like(n, dtype=float), where=n != 0) # n2 / n
+    between = (n1 * share)[:, None, None] * delta[:, :, None] * delta[:, None, :]
+    return n, m1 + share[:, None] * delta, s1 + s2 + between
 
 # %% ../../nbs/book/05_gaussian.ipynb #a3f687b3
 def niw_log_prob(mean: np.ndarray, # (d,)
@@ -143,16 +154,6 @@ def niw_log_prob(mean: np.ndarray, # (d,)
 # %% ../../nbs/book/05_gaussian.ipynb #efae62fc
 #| code-fold: true
 #| code-summary: The mode (5.9) for all six types
-def merge_moments(a: tuple, # count (k,), mean (k, d), scatter (k, d, d)
-                  b: tuple # of other rows
-                 ) -> tuple: # of both together
-    "Formula (5.10)."
-    (n1, m1, s1), (n2, m2, s2) = a, b
-    n, delta = n1 + n2, m2 - m1
-    share = np.divide(n2, n, out=np.zeros_like(n, dtype=float), where=n != 0) # n2 / n
-    between = (n1 * share)[:, None, None] * delta[:, :, None] * delta[:, None, :]
-    return n, m1 + share[:, None] * delta, s1 + s2 + between
-
 def niw_mode(count: np.ndarray, # (k,)
              mean: np.ndarray, # (k, d)
              scatter: np.ndarray, # (k, d, d)
@@ -183,6 +184,30 @@ def gaussian_sample(z: np.ndarray, # (n,) components
     noise = rng.standard_normal((len(z), means.shape[1]))
     return means[z] + np.einsum("nij,nj->ni", np.linalg.cholesky(covs)[z], noise)
 
+# %% ../../nbs/book/05_gaussian.ipynb #33343e4a
+#| code-fold: true
+#| code-summary: The functions
+def log_partition(eta1: np.ndarray, # (d,)
+                  eta2: np.ndarray # (d, d) symmetric, negative definite
+                 ) -> float: # nats
+    "A of (5.5) as a function of the natural parameters."
+    cov = -0.5 * np.linalg.inv(eta2)
+    return float(0.5 * eta1 @ cov @ eta1 + 0.5 * np.linalg.slogdet(cov)[1])
+
+def log_cholesky(cov: np.ndarray # (d, d)
+                ) -> np.ndarray: # (d (d + 1) / 2,)
+    "Free coordinates: logs of the factor's diagonal, then what is below it, row by row."
+    L = np.linalg.cholesky(cov)
+    return np.concatenate([np.log(np.diag(L)), L[np.tril_indices(len(L), -1)]])
+
+def from_log_cholesky(v: np.ndarray, # (d (d + 1) / 2,)
+                      d: int
+                     ) -> np.ndarray: # (d, d)
+    "The covariance with these coordinates."
+    L = np.diag(np.exp(v[:d]))
+    L[np.tril_indices(d, -1)] = v[d:]
+    return L @ L.T
+
 # %% ../../nbs/book/05_gaussian.ipynb #9599f667
 #| code-fold: true
 #| code-summary: The functions of (5.11) and (5.13)
@@ -211,7 +236,7 @@ def moments_from_sums(sums: np.ndarray, # (k, 1 + d + d (d + 1) / 2) sums of res
                       center: np.ndarray, # (d,)
                       scale: np.ndarray # (d,)
                      ) -> tuple: # count (k,), mean (k, d), scatter (k, d, d)
-    "Moments from sums of the features of (5.11), by (5.2) with a = 0; every component must count something."
+    "Moments from sums of the features of (5.11), by (5.2) with c = 0; every component must count something."
     k, d = len(sums), len(center)
     i, j = np.triu_indices(d)
     count, f, Q = sums[:, 0], sums[:, 1:1 + d], np.empty((k, d, d))
@@ -238,30 +263,6 @@ def largest_cancelling(means: np.ndarray, # (k, d)
                        center: np.ndarray, # (d,)
                        scale: np.ndarray # (d,)
                       ) -> float: # in standard deviations
-    "kappa of (5.12)."
+    "gamma of (5.12)."
     W = [solve_triangular(L, np.diag(scale), lower=True) for L in np.linalg.cholesky(covs)]
     return float(max(max(np.linalg.norm(w, 2), np.linalg.norm(w @ m)) for w, m in zip(W, (means - center) / scale)))
-
-# %% ../../nbs/book/05_gaussian.ipynb #33343e4a
-#| code-fold: true
-#| code-summary: The functions
-def log_partition(eta1: np.ndarray, # (d,)
-                  eta2: np.ndarray # (d, d) symmetric, negative definite
-                 ) -> float: # nats
-    "A of (5.5) as a function of the natural parameters."
-    cov = -0.5 * np.linalg.inv(eta2)
-    return float(0.5 * eta1 @ cov @ eta1 + 0.5 * np.linalg.slogdet(cov)[1])
-
-def log_cholesky(cov: np.ndarray # (d, d)
-                ) -> np.ndarray: # (d (d + 1) / 2,)
-    "Free coordinates: logs of the factor's diagonal, then what is below it, row by row."
-    L = np.linalg.cholesky(cov)
-    return np.concatenate([np.log(np.diag(L)), L[np.tril_indices(len(L), -1)]])
-
-def from_log_cholesky(v: np.ndarray, # (d (d + 1) / 2,)
-                      d: int
-                     ) -> np.ndarray: # (d, d)
-    "The covariance with these coordinates."
-    L = np.diag(np.exp(v[:d]))
-    L[np.tril_indices(d, -1)] = v[d:]
-    return L @ L.T

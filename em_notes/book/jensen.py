@@ -33,6 +33,8 @@ def check_distribution(
     return p
 
 # %% ../../nbs/book/01_jensen.ipynb #594f72e9
+#| code-fold: true
+#| code-summary: The gap (1.2) as a function, for many tables at once
 def jensen_gap(
     f: Callable,    # function of an array, elementwise
     x: np.ndarray,  # values, broadcast against p

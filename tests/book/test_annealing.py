@@ -200,3 +200,39 @@ def test_settle_counts_and_stops():
     done, _ = settle(x, x[:2], 0.7, tol=1e-10)
     assert settle(x, done, 0.7, tol=1e-8)[1] == 1
     assert kl(tempered_posterior([0.0, -1.0], 2.0), posterior([0.0, -0.5])) < 1e-15
+
+
+def test_hot_enough_every_start_ends_at_the_centre():
+    x, _ = iris()
+    rng = np.random.default_rng(1)
+    for k in (2, 3, 6):
+        for _ in range(5):
+            means, _ = settle(x, x[rng.choice(150, k, replace=False)], 0.4, 32.0)
+            assert abs(means - x.mean(0)).max() < 1e-4
+
+
+def test_from_the_centre_without_cooling_three_clusters_are_found_as_well():
+    x, _ = iris()
+    rng = np.random.default_rng(2)
+    for _ in range(10):
+        means, steps = settle(x, x.mean(0) + 0.004 * rng.standard_normal((3, 4)), 0.4)
+        assert np.isclose(log_evidence(cluster_log_joint(x, means, 0.4)).sum(), -408.77, atol=0.01) and steps < 100
+
+
+def test_a_branch_splits_at_the_eigenvalue_of_its_own_covariance():
+    x, species = iris()
+    assert np.isclose(critical_temperature(x[species != "setosa"], 0.4), 7.31, atol=0.01)
+    assert np.isclose(critical_temperature(x[species == "setosa"], 0.4), 1.45, atol=0.01)
+    setosa = x[species == "setosa"].mean(0)
+    rest = x[species != "setosa"].mean(0) + 0.004 * np.random.default_rng(3).standard_normal((2, 4))
+    for T, parted in ((7.8, False), (6.8, True)):
+        means, _ = settle(x, np.vstack([setosa, rest]), 0.4, T, tol=1e-8, most=5000)
+        assert (np.linalg.norm(means[1] - means[2]) > 0.1) == parted
+
+
+def test_with_fixed_weights_heat_is_a_larger_spread_and_the_likelihood_may_fall():
+    x, _ = iris()
+    good, _ = settle(x, x[[0, 60, 120]], 0.4)
+    np.testing.assert_allclose(annealed_step(x, good, 0.4, 5.0), annealed_step(x, good, 0.4 * np.sqrt(5.0)), rtol=1e-10)
+    level = lambda means: log_evidence(cluster_log_joint(x, means, 0.4)).sum()
+    assert level(annealed_step(x, good, 0.4, 5.0)) < level(good) - 5

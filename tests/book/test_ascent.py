@@ -113,3 +113,34 @@ def test_murrays_saddle_and_maximum():
     step = lambda cov: ascent.missing_products(y, cov)[0] / 12
     for rho, wanted in ((0.0, [[2.5, 0], [0, 2.5]]), (0.1, [[8/3, 4/3], [4/3, 8/3]])):
         assert np.allclose(ascent.climb(step, np.array([[1, rho], [rho, 1]]), 300)[-1], wanted, atol=1e-9)
+
+
+def test_a_partial_e_step_may_lower_the_likelihood():
+    "F rises and the likelihood falls; with the posterior in the E-step neither falls."
+    top = (15 + np.sqrt(53809)) / 394
+    new = ascent.best_theta(x, 0.5)
+    assert ascent.linkage_free_energy(x, 0.5, new) > ascent.linkage_free_energy(x, 0.5, top)
+    assert ascent.linkage_log_likelihood(x, new) < ascent.linkage_log_likelihood(x, top) - 1
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_incremental_steps_never_lower_the_bound(seed):
+    "One animal's q renewed, then an M-step: F over all animals rises, and the end is the likelihood's top."
+    rng = np.random.default_rng(seed)
+    shares, theta, bound = rng.uniform(0.05, 0.95, 125), rng.uniform(0.05, 0.95), []
+    for i in np.tile(rng.permutation(125), 12):
+        shares[i] = ascent.hidden_share(theta)
+        theta = ascent.best_theta(x, shares.mean())
+        bound.append(ascent.linkage_free_energy(x, shares, theta).mean())
+    assert (np.diff(bound) > -1e-9).all() and abs(theta - (15 + np.sqrt(53809)) / 394) < 1e-4
+
+
+@settings(max_examples=40, deadline=None)
+@given(v=st.floats(0.5, 3), rho=st.floats(-0.9, 0.9), s=st.floats(0.5, 3), c=st.floats(-0.45, 0.45))
+def test_the_average_product_maximises_with_equal_variances(v, rho, s, c):
+    "The M-step for pairs, in the variance and the correlation."
+    def mean_q(v, rho): return -np.log(v) - 0.5 * np.log(1 - rho**2) - (s - rho * c) / (v * (1 - rho**2))
+    assert mean_q(v, rho) <= mean_q(s, c / s) + 1e-12
+    slopes = approx_fprime([s, c / s], lambda t: mean_q(*t), 1e-7)
+    assert np.allclose(slopes, 0, atol=1e-4)

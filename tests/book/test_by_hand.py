@@ -76,3 +76,14 @@ def test_arguments_stay_as_they_were():
     weights, rates = np.array([0.3, 0.7]), np.array([1.0, 2.5])
     poisson_em(x, days, weights, rates, 3)
     assert weights.tolist() == [0.3, 0.7] and rates.tolist() == [1.0, 2.5]
+
+
+def test_a_third_kind_that_never_has_a_notice():
+    "0.0188 nats from a rate near 0; from other starts two rates merge; the slope in the weight of a new kind at rate 0 says so."
+    log_p, weights, rates = poisson_em(x, days, [0.3, 0.7], [1.0, 2.5], 4000)[-1]
+    assert days[0] / (weights @ np.exp(-rates)) - days.sum() > 5
+    third = poisson_em(x, days, np.ones(3) / 3, [0.01, 1.5, 3.0], 5000)[-1]
+    assert abs(third[0] - log_p - 0.018755) < 1e-5 and np.allclose(third[1], [0.00673, 0.38951, 0.60376], atol=1e-4)
+    assert np.allclose(third[2], [0, 1.35551, 2.69801], atol=1e-4)
+    merged = poisson_em(x, days, np.ones(3) / 3, [0.5, 2.0, 4.0], 4000)[-1]
+    assert abs(merged[0] - log_p) < 1e-6 and abs(merged[2][1] - merged[2][2]) < 1e-4

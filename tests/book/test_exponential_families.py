@@ -126,11 +126,29 @@ def test_two_poissons_for_the_death_notices():
     "Hasselblad 1969; the digits of Varadhan and Roland 2008."
     from em_notes.data.datasets import deaths
     x = deaths()
-    weights, rates, track = f.two_poissons(x, np.array([0.4, 0.6]), np.array([1.2, 2.7]), 2500)
+    weights, rates, track = f.poisson_mixture(x, np.array([0.4, 0.6]), np.array([1.2, 2.7]), 2500)
     np.testing.assert_allclose([weights[0], *rates], [0.359885397, 1.2560951012, 2.6634043566], atol=1e-4)
     assert abs(track[-1] + 1989.9458598829642) < 1e-6 and np.diff(track).min() > -1e-9
     wanted = sps.poisson.pmf(x[:, None], [1.2, 2.7]) @ [0.4, 0.6]
     assert abs(track[0] - np.log(wanted).sum()) < 1e-9
+
+
+def test_poisson_mixture_with_any_number_of_components():
+    x = np.random.default_rng(0).poisson(3.0, 60)
+    weights, rates, track = f.poisson_mixture(x, np.array([0.2, 0.3, 0.5]), np.array([1.0, 3.0, 6.0]), 20)
+    np.testing.assert_allclose([weights.sum(), weights @ rates], [1, x.mean()], rtol=1e-12)
+    # the last entry belongs to the parameters that are returned
+    assert len(track) == 21 and abs(track[-1] - np.log(sps.poisson.pmf(x[:, None], rates) @ weights).sum()) < 1e-9
+    assert len(f.poisson_mixture(x, weights, rates, 0)[2]) == 1
+
+
+@many
+@given(seed=st.integers(0, 10**6))
+def test_divergence_is_the_height_above_the_tangent(seed):
+    rng = np.random.default_rng(seed)
+    t, log_h, eta, other = rng.normal(size=(6, 2)), rng.normal(size=6), rng.normal(size=2), rng.normal(size=2)
+    (A, p), (B, q) = f.tilted(eta, t, log_h), f.tilted(other, t, log_h)
+    np.testing.assert_allclose(B - A - (other - eta) @ f.mean_of(eta, t, log_h), p @ np.log(p / q), rtol=1e-8, atol=1e-12)
 
 
 def test_enumerated_em_climbs_to_a_stationary_point():

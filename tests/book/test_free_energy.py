@@ -193,3 +193,32 @@ def test_the_second_road():
     right = log_evidence(old) + (r * (new - old)).sum(axis=1)
     np.testing.assert_allclose(right, free_energy(r, new), rtol=1e-12, atol=1e-12)
     assert (log_evidence(new) >= right).all() and np.median(log_evidence(new) - right) > 0.1
+
+
+def test_fit_minus_divergence_from_the_prior():
+    rng = np.random.default_rng(7)
+    prior, q, likelihood = rng.dirichlet(np.ones(4)), rng.dirichlet(np.ones(4), size=500), rng.normal(size=(500, 4))
+    right = (q * likelihood).sum(axis=1) - kl(q, np.broadcast_to(prior, q.shape))
+    np.testing.assert_allclose(free_energy(q, np.log(prior) + likelihood), right, rtol=1e-12, atol=1e-12)
+
+
+def test_bound_and_likelihood_have_one_slope_at_the_posterior():
+    "Tables that move along a direction: the derivative of the evidence is the posterior's average of theirs."
+    rng = np.random.default_rng(8)
+    table, way = rng.normal(size=(2, 300, 5))
+    r, eps = posterior(table), 1e-5
+    slope = (log_evidence(table + eps * way) - log_evidence(table - eps * way)) / (2 * eps)
+    np.testing.assert_allclose(slope, (r * way).sum(axis=1), atol=1e-9)
+    missing = log_evidence(table + way) - free_energy(r, table + way)
+    np.testing.assert_allclose(missing, kl(r, posterior(table + way)), atol=1e-12)
+
+
+def test_a_restricted_q_may_lower_the_likelihood():
+    "Hard EM on the five rows of Do and Batzoglou: F rises, the log-likelihood falls."
+    heads = np.array([5, 9, 8, 4, 7])[:, None]
+    table = lambda coins: heads * np.log(coins) + (10 - heads) * np.log(1 - coins) + np.log(0.5)
+    old = np.array([0.80, 0.52])
+    hard = np.eye(2)[table(old).argmax(axis=1)]
+    new = (hard * heads).sum(0) / (10 * hard.sum(0))
+    assert free_energy(hard, table(new)).sum() > free_energy(hard, table(old)).sum() + 0.1
+    assert log_evidence(table(new)).sum() < log_evidence(table(old)).sum() - 0.1

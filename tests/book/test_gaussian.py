@@ -215,3 +215,15 @@ def test_too_few_points_have_a_singular_scatter_and_a_prior_holds_it():
 def test_weighted_moments_by_hand():
     count, mean, scatter = g.weighted_moments(np.array([[1.0], [2], [6]]), np.array([[1.0], [1], [0.5]]))
     np.testing.assert_allclose([count[0], mean[0, 0], scatter[0, 0, 0]], [2.5, 2.4, 8.6], rtol=1e-14)
+
+
+@many
+@given(d=st.integers(1, 4), seed=st.integers(0, 10**6), n=st.floats(0.5, 50))
+def test_posterior_is_of_the_priors_kind(d, seed, n):
+    "Prior times likelihood over the merged normal-inverse-Wishart is the same number everywhere."
+    rng = np.random.default_rng(seed)
+    (m0, m), (psi, scatter) = components(2, d, rng)
+    count, mean, S = g.merge_moments((np.array([n]), m[None], scatter[None]), (np.array([0.3]), m0[None], psi[None]))
+    ratio = [g.niw_log_prob(mu, c, m0, 0.3, psi, d + 2.0) - g.niw_log_prob(mu, c, mean[0], count[0], S[0], n + d + 2)
+             + g.gaussian_expected_log_prob(np.array([n]), m[None], scatter[None], mu[None], c[None]) for mu, c in zip(*components(2, d, rng))]
+    np.testing.assert_allclose(ratio[0], ratio[1], rtol=1e-8, atol=1e-8)

@@ -3,6 +3,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.special
 import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -231,3 +232,19 @@ def test_numbers_by_hand_and_published():
     grid = np.arange(0.3300, 0.3450, 0.0001)
     assert np.isclose(grid[np.argmin([kl(seen, model(t)) for t in grid])], 0.3377, atol=1e-9)
     assert round(throws.sum() * (kl(seen, model(1 / 3)) - kl(seen, model(0.3377))), 1) == 13.5
+
+
+@laws
+@given(distributions(zeros=False), st.integers(0, 2**32 - 1))
+def test_the_gap_of_the_logarithm_is_a_divergence(q, seed):
+    x = np.random.default_rng(seed).uniform(0.1, 10, size=q.shape)
+    shares = q * x / (q * x).sum(axis=-1, keepdims=True)
+    np.testing.assert_allclose(kl(q, shares), -jensen_gap(np.log, x, q), rtol=1e-10, atol=1e-13)
+
+
+def test_the_log_of_a_mean_is_low():
+    "Of n exponential draws: digamma(n) - log n, about -Var / (2 n m^2)."
+    rng = np.random.default_rng(0)
+    logs = np.log(rng.gamma(100, 1 / 100, size=400_000))
+    assert abs(logs.mean() - (scipy.special.digamma(100) - np.log(100))) < 4 * logs.std() / 400_000**0.5
+    assert -0.0056 < logs.mean() < -0.0044
