@@ -333,9 +333,10 @@ def test_search(browser, site):
         hits = page.eval_on_selector_all("#found a", "links => links.slice(0, 5).map(link => link.getAttribute('href'))")
         assert any(place in hit for hit in hits), (text, hits)
     page.keyboard.press("ArrowDown")
-    assert page.evaluate("document.activeElement.closest('#found') !== null")
+    first = page.evaluate("document.activeElement.closest('#found a').href")
+    assert "/book/" in first  # the lessons come first
     page.keyboard.press("Enter")
-    page.wait_for_url("**/book/jensen.html*")
+    page.wait_for_url(first)
     page.keyboard.press("/")
     page.locator(".search input").fill("zzzxqq")
     page.get_by_text("Nothing about").wait_for()

@@ -36,7 +36,7 @@ const ready = () => loading ??= Promise.all([
 
 /* Whole words first, then beginnings, then words with one wrong letter. */
 function search(text) {
-  const words = text.toLowerCase().match(/[\p{L}\p{N}_]+(?:[.'’][\p{L}\p{N}_]+)*/gu) ?? [];
+  const words = text.toLowerCase().replace(/['’]s\b/g, "").match(/[\p{L}\p{N}_]+(?:\.[\p{L}\p{N}_]+)*/gu) ?? [];
   if (!words.length) return [];
   const hits = (last) => index.query((query) => words.forEach((word, i) => {
     const presence = lunr.Query.presence.REQUIRED;
