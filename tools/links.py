@@ -133,13 +133,16 @@ class Links:
         here, module = address(name), module_of(nb)
         names = names_in(nb, module)
         seen = {own.lower() for own, _ in self.own_names(nb)}  # anchors on this page
+        given = set()  # of these, those that have had their turn: nbdev tells no capitals from others
         cells = [nb.cells[0], markdown(page_links(name, module if module in self.reference else None))]
         for cell in nb.cells[1:]:
             if cell.cell_type == "markdown":
                 cells.append(dict(cell, source=self.linked(cell.source, here, names, seen)))
                 continue
             exported = re.search(r"^#\| *export", cell.source, re.M)
-            if own := [f'<span id="{qualname.lower()}"></span>' for qualname, _ in definitions(cell.source)] if exported else []:
+            fresh = dict.fromkeys(qualname.lower() for qualname, _ in definitions(cell.source)) if exported else {}
+            if own := [f'<span id="{anchor}"></span>' for anchor in fresh if anchor not in given]:
+                given.update(fresh)
                 cells.append(markdown(f'<div class="anchors">{"".join(own)}</div>'))
             texts = [o.data["text/markdown"] for o in cell.get("outputs", []) if "text/markdown" in o.get("data", {})]
             if texts:  # its headings are headings of the page

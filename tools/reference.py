@@ -9,7 +9,7 @@ from nbdev.showdoc import show_doc
 
 from .addresses import address, relative, settings, title_cell
 from .execute import ROOT
-from .links import Links, definitions, issue_link, link_line, markdown, module_of, page_of, plain, reference_name
+from .links import Links, definitions, issue_link, link_line, markdown, module_of, page_of, plain, reference_name, unique
 
 INDEX = "api/index"
 
@@ -54,6 +54,7 @@ def entry(
     name: str,  # "GMM.start"
     line: int,  # of its file
     chapter: str,  # name of the module's notebook
+    seen: set[str],  # anchors on its page; gains this one
 ) -> str:  # markdown
     "One function, class or method: heading, links, signature, docstring."
     cfg, obj = settings(), importlib.import_module(module)
@@ -69,7 +70,7 @@ def entry(
     })
     bases = [f"`{base.__name__}`" for base in getattr(obj, "__bases__", ()) if base.__module__.startswith(cfg["lib_name"])]
     of_field = isinstance(raw, (property, cached_property))
-    parts = [f"{'###' if outer else '##'} `{name}` {{#{name.lower()}}}", links,
+    parts = [f"{'###' if outer else '##'} `{name}` {{#{unique(name.lower(), seen)}}}", links,
              "" if of_field else f"```python\n{signature(obj, name)}\n```", inspect.getdoc(obj) or "",
              f"A kind of {', '.join(bases)}." if bases else ""]
     return "\n\n".join(part for part in parts if part)
@@ -87,9 +88,10 @@ def page(
     intro = f"Functions and classes of `{module}`. The notebook [{title_cell(nb)['title']}]({relative(chapter + '.ipynb', page_of(module))}) explains them, with examples and tests."
     links = link_line({"Source": (f"{cfg['git_url']}/blob/{cfg['branch']}/{path}", "")}
                       | issue_link(address(reference_name(module))))
+    seen = set()
     cells = [f"# {module.partition('.')[2]}\n\n> {title_cell(nb)['subtitle']}", links, intro,
              f"```python\nfrom {module} import {imports}\n```" if len(imports) < 100 else "",
-             *(entry(module, name, line, chapter) for name, line in names.items())]
+             *(entry(module, name, line, chapter, seen) for name, line in names.items())]
     return nbformat.v4.new_notebook(cells=[markdown(cell) for cell in cells if cell])
 
 

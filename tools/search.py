@@ -7,7 +7,7 @@ from bs4 import Tag
 from lunr import lunr
 
 EXCERPT = 140  # characters
-BOOST = 3  # the lessons come first
+BOOST = {"book": 6, "api": 1}  # the lessons come first, the reference last
 BREAK = "\f"  # where a heading stood
 
 
@@ -34,8 +34,8 @@ def words(
 ) -> str:  # what lunr takes apart at its spaces
     "A text without mathematics' markup: words, numbers and dotted names; of a formula the letters and its number."
     text = re.sub(r"\\tag\{(.+?)\}", r" \1 ", text)
-    text = re.sub(r"\\[A-Za-z]+", " ", text)
-    return " ".join(re.findall(r"\w+(?:[.'’]\w+)*", text))
+    text = re.sub(r"\\[A-Za-z]+|['’]s\b", " ", text)
+    return " ".join(re.findall(r"\w+(?:\.\w+)*", text))
 
 
 def index(
@@ -44,7 +44,7 @@ def index(
 ):
     "Write `search-index.js`."
     documents = [({"ref": str(i), "heading": words(s["heading"]), "text": words(s["text"])},
-                  {"boost": BOOST if s["ref"].startswith("book/") else 1}) for i, s in enumerate(found)]
+                  {"boost": BOOST.get(s["ref"].split("/")[0], 2)}) for i, s in enumerate(found)]
     made = lunr(ref="ref", fields=[{"field_name": "heading", "boost": 8}, "text"], documents=documents)
     shown = [[s["ref"], s["title"], s["heading"], excerpt(s["text"])] for s in found]
     data = json.dumps({"sections": shown, "index": made.serialize()}, ensure_ascii=False, separators=(",", ":"))

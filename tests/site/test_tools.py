@@ -175,7 +175,7 @@ def test_definitions_are_found_with_their_lines():
 
 
 def test_reference_shows_comments_and_no_guessed_types():
-    text = reference.entry("em_notes.driver", "em", 7, "driver")
+    text = reference.entry("em_notes.driver", "em", 7, "driver", set())
     assert text.startswith("## `em` {#em}") and "em_notes/driver.py#L7" in text and "../driver.html#em" in text
     assert "prior=None, # hyperparameters" in text and "NoneType" not in text
 

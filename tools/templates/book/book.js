@@ -27,13 +27,16 @@ const load = (src, integrity) => new Promise((resolve, reject) => {
   if (integrity) Object.assign(script, { integrity, crossOrigin: "anonymous" });
   document.head.append(script);
 });
+const loadLunr = () => window.define?.amd  // pages with widgets have RequireJS, which such libraries turn to
+  ? new Promise((resolve, reject) => { require([form.dataset.lunr], (module) => resolve(window.lunr = module), reject); })
+  : load(form.dataset.lunr, form.dataset.integrity);
 const ready = () => loading ??= Promise.all([
-  load(form.dataset.lunr, form.dataset.integrity), load(form.dataset.root + "search-index.js"),
+  loadLunr(), load(form.dataset.root + "search-index.js"),
 ]).then(() => { index = lunr.Index.load(SEARCH_INDEX.index); });
 
 /* Whole words first, then beginnings, then words with one wrong letter. */
 function search(text) {
-  const words = text.toLowerCase().match(/[\p{L}\p{N}_]+(?:[.'’][\p{L}\p{N}_]+)*/gu) ?? [];
+  const words = text.toLowerCase().replace(/['’]s\b/g, "").match(/[\p{L}\p{N}_]+(?:\.[\p{L}\p{N}_]+)*/gu) ?? [];
   if (!words.length) return [];
   const hits = (last) => index.query((query) => words.forEach((word, i) => {
     const presence = lunr.Query.presence.REQUIRED;
