@@ -55,7 +55,8 @@ def baum_welch_step(xs: list, # of (n, ...) observations, a sequence each
                     m_step: Callable, # x, gamma of all sequences -> emission
                     alpha: float | np.ndarray = 1.0 # a Dirichlet prior on all rows
                    ) -> tuple: # initial, trans, emission; log p(x) of the old ones, nats
-    "A step of EM for any emissions and several sequences: (8.2), then (8.3) and (8.4)."
+    """A step of EM for any emissions and several sequences: (8.2), then (8.3) and (8.4).
+    With alpha other than 1 it is log p(x) plus the log prior of the rows that never falls, not log p(x)."""
     logliks = [log_prob(x, emission) for x in xs]
     first, steps, gammas, log_p = expected_counts(initial, trans, logliks)
     initial = mode_rows(first[None], initial[None], alpha)[0]
