@@ -10,7 +10,7 @@ __all__ = ['chain_log_joint', 'expected_counts', 'mode_rows', 'weighted_means', 
 from collections.abc import Callable
 import numpy as np
 from scipy.special import ndtri, xlogy
-from .chains import filtering, path_counts, sample_states, smooth, stationary, viterbi
+from .chains import filtering, path_counts, smooth, stationary, viterbi
 
 # %% ../../nbs/book/08_hmm.ipynb #bd47fdac
 def chain_log_joint(first: np.ndarray, # (k,) counts of first states

@@ -79,7 +79,7 @@ def test_published_run():
 def test_steps_never_lower_their_bound(step):
     "Gaussians in the plane, three sequences, with and without a prior."
     initial, trans, rng = model(2, 4)
-    zs = [hmm.sample_states(initial, trans, n, rng) for n in (40, 1, 25)]
+    zs = [chains.sample_states(initial, trans, n, rng) for n in (40, 1, 25)]
     xs = [np.array([[0.0, 0], [2, 1]])[z] + rng.normal(size=(len(z), 2)) for z in zs]
     log_prob = lambda x, e: np.column_stack([multivariate_normal(m, c).logpdf(x).reshape(len(x)) for m, c in zip(*e)])
     def m_step(x, gamma):
@@ -154,7 +154,7 @@ def test_a_row_without_a_mode_inside():
 def test_pseudo_residuals_are_normal_where_the_model_is_true(continuous):
     rng, k = np.random.default_rng(5), 3
     initial, trans, level = np.full(k, 1 / k), 0.85 * np.eye(k) + 0.05, np.array([4.0, 10, 20])
-    z, v = hmm.sample_states(initial, trans, 5000, rng), rng.random(5000)
+    z, v = chains.sample_states(initial, trans, 5000, rng), rng.random(5000)
     def judged(level):
         if continuous: return hmm.pseudo_residuals(initial, trans, norm.logpdf(x[:, None], level, 2), *2 * [norm.cdf(x[:, None], level, 2)], v)
         return hmm.pseudo_residuals(initial, trans, log_poisson(x, level), poisson.cdf(x[:, None] - 1, level), poisson.cdf(x[:, None], level), v)
@@ -200,7 +200,7 @@ def test_known_states():
 
 def test_sampled_states_have_the_chain_s_frequencies():
     initial, trans, rng = model(3, 8)
-    z = hmm.sample_states(initial, trans, 30_000, rng)
-    first = np.bincount([hmm.sample_states(initial, trans, 1, s)[0] for s in range(3000)], minlength=3) / 3000
+    z = chains.sample_states(initial, trans, 30_000, rng)
+    first = np.bincount([chains.sample_states(initial, trans, 1, s)[0] for s in range(3000)], minlength=3) / 3000
     steps = hmm.path_counts([z], 3)[1]
     assert np.allclose(steps / steps.sum(1, keepdims=True), trans, atol=0.03) and np.allclose(first, initial, atol=0.05)
