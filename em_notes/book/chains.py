@@ -67,7 +67,8 @@ def path_log_joint(initial: np.ndarray, # (k,) p(z_0 = i)
                   ) -> float: # nats, -inf where impossible
     "Formula (7.5): log p(x, z) of one path z."
     own = loglik[np.arange(len(path)), path].sum()
-    return float(safe_log(initial[path[0]]) + safe_log(trans[path[:-1], path[1:]]).sum() + own)
+    return float(safe_log(initial[path[0]]) + safe_log(trans[path[:-1],
+            path[1:]]).sum() + own)
 
 def all_paths(initial: np.ndarray, # (k,)
               trans: np.ndarray, # (k, k)
@@ -106,7 +107,8 @@ def state_posteriors(trans: np.ndarray, # (k, k)
 def scaled_messages(initial: np.ndarray, # (k,)
                     trans: np.ndarray, # (k, k)
                     like: np.ndarray # (n, k) p(x_t | z_t = j)
-                   ) -> tuple[np.ndarray, np.ndarray, np.ndarray]: # filtered, beta (n, k), c (n,)
+                   ) -> tuple[np.ndarray, np.ndarray,
+                           np.ndarray]: # filtered, beta (n, k), c (n,)
     "Formula (7.10), where p(x) > 0; log p(x) is the sum of log c."
     filtered, beta, c = np.empty(like.shape), np.ones(like.shape), np.empty(len(like))
     predicted = initial
@@ -114,7 +116,8 @@ def scaled_messages(initial: np.ndarray, # (k,)
         c[t] = predicted @ like[t]
         filtered[t] = predicted * like[t] / c[t]
         predicted = filtered[t] @ trans
-    for t in range(len(like) - 2, -1, -1): beta[t] = trans @ (like[t + 1] * beta[t + 1]) / c[t + 1]
+    for t in range(len(like) - 2, -1,
+            -1): beta[t] = trans @ (like[t + 1] * beta[t + 1]) / c[t + 1]
     return filtered, beta, c
 
 # %% ../../nbs/book/07_chains.ipynb #aac7083c
@@ -145,7 +148,8 @@ def log_likelihood(initial: np.ndarray, # (k,)
 def filtering(initial: np.ndarray, # (k,)
               trans: np.ndarray, # (k, k)
               loglik: np.ndarray # (n, k)
-             ) -> tuple[np.ndarray, np.ndarray, float]: # filtered, predicted (n, k); log p(x), nats
+             ) -> tuple[np.ndarray, np.ndarray,
+                     float]: # filtered, predicted (n, k); log p(x), nats
     "The forward half of (7.10), as probabilities: what is known at each time without the future."
     log_filtered, log_norm = forward(initial, trans, loglik)
     filtered = np.exp(log_filtered)
@@ -182,12 +186,14 @@ def pairs(trans: np.ndarray, # (k, k)
 def smooth(initial: np.ndarray, # (k,)
            trans: np.ndarray, # (k, k)
            loglik: np.ndarray # (n, k) log p(x_t|z_t = j)
-          ) -> tuple[np.ndarray, np.ndarray, float]: # gamma (n, k), steps (k, k), log p(x), nats
+          ) -> tuple[np.ndarray, np.ndarray,
+                  float]: # gamma (n, k), steps (k, k), log p(x), nats
     "The forward-backward algorithm, (7.8) to (7.10): gamma, and xi summed over time. If x is impossible: 0, 0 and -inf."
     log_filtered, log_norm = forward(initial, trans, loglik)
     log_beta = backward(trans, loglik, log_norm)
     steps, few = np.zeros_like(loglik, shape=trans.shape), 1 + 100_000 // trans.size
-    for t in range(0, len(loglik) - 1, few): # a few times at once, to keep the table of xi small
+    for t in range(0, len(loglik) - 1,
+            few): # a few times at once, to keep the table of xi small
         at = slice(t, t + few + 1)
         steps += pairs(trans, loglik[at], log_filtered[at], log_beta[at]).sum(0)
     return shares(log_filtered + log_beta), steps, float(log_norm.sum())
@@ -196,9 +202,11 @@ def smooth(initial: np.ndarray, # (k,)
 def viterbi(initial: np.ndarray, # (k,)
             trans: np.ndarray, # (k, k)
             loglik: np.ndarray # (n, k)
-           ) -> tuple[np.ndarray, float]: # path (n,), log p(x, path) in nats, -inf if impossible
+           ) -> tuple[np.ndarray,
+                   float]: # path (n,), log p(x, path) in nats, -inf if impossible
     "Formula (7.11): the best way into every state, then back along the choices."
-    d, path, log_trans = np.empty_like(loglik), np.empty(len(loglik), np.intp), safe_log(trans)
+    d, path, log_trans = np.empty_like(loglik), np.empty(len(loglik),
+            np.intp), safe_log(trans)
     d[0] = safe_log(initial) + loglik[0]
     for t in range(1, len(d)): d[t] = (d[t - 1][:, None] + log_trans).max(0) + loglik[t]
     path[-1] = d[-1].argmax()

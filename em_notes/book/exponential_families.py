@@ -60,7 +60,8 @@ def em_step_by_enumeration(eta: np.ndarray, # (m,)
                            seen: np.ndarray, # (u,) how often each x was observed
                            t: np.ndarray, # (u, v, m) statistics of every x and z
                            log_h: np.ndarray # (u, v)
-                          ) -> tuple[np.ndarray, float]: # the next eta, log p(x | eta) in nats
+                          ) -> tuple[np.ndarray,
+                                  float]: # the next eta, log p(x | eta) in nats
     "E-step by Bayes' rule, M-step by (4.6)."
     log_joint = log_h + t @ eta - logsumexp(log_h + t @ eta)
     q = softmax(log_joint, axis=1) # p(z | x)
@@ -85,7 +86,8 @@ def poisson_mixture(x: np.ndarray, # (n,) counts
                  weights: np.ndarray, # (k,)
                  rates: np.ndarray, # (k,)
                  steps: int
-                ) -> tuple[np.ndarray, np.ndarray, np.ndarray]: # weights, rates, log p(x) in nats at the start and after each step
+                ) -> tuple[np.ndarray, np.ndarray,
+                        np.ndarray]: # weights, rates, log p(x) in nats at the start and after each step
     "EM for a mixture of any number k of Poissons by (4.7)."
     track = []
     for step in range(steps + 1):
@@ -136,7 +138,8 @@ def poisson_log_prob(x: np.ndarray, # (n, d) counts
                      rates: np.ndarray # (k, d)
                     ) -> np.ndarray: # (n, k) nats; -inf where x > 0 and the rate is 0
     "log p(x_i | rates_j) by (4.12)."
-    best = -np.where(x > 0, 0.5 * np.log(2 * np.pi * np.maximum(x, 1)) + stirling(x), 0).sum(1)
+    best = -np.where(x > 0, 0.5 * np.log(2 * np.pi * np.maximum(x, 1)) + stirling(x),
+            0).sum(1)
     return best[:, None] - np.stack([deviance(x, r).sum(1) for r in rates], 1)
 
 # %% ../../nbs/book/04_exponential_families.ipynb #da240938
@@ -196,7 +199,8 @@ def gamma_log_prob(rates: np.ndarray, # any shape
                    rate: float # b > 0
                   ) -> np.ndarray: # nats, elementwise
     "The log-density of Gamma(shape, rate)."
-    return shape * np.log(rate) - gammaln(shape) + xlogy(shape - 1, rates) - rate * np.asarray(rates)
+    return shape * np.log(rate) - gammaln(shape) + xlogy(shape - 1,
+            rates) - rate * np.asarray(rates)
 
 def beta_log_prob(probs: np.ndarray, # any shape
                   a: float, # > 0

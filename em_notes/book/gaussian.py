@@ -82,7 +82,8 @@ def shape_covs(count: np.ndarray, # (k,) > 0
 # %% ../../nbs/book/05_gaussian.ipynb #90eaaae2
 def ellipse_axes(cov: np.ndarray, # (d, d)
                  r: float = 1.0 # Mahalanobis distance
-                ) -> tuple[np.ndarray, np.ndarray]: # half-lengths (d,) increasing, directions (d, d) in columns
+                ) -> tuple[np.ndarray,
+                        np.ndarray]: # half-lengths (d,) increasing, directions (d, d) in columns
     "The axes of the ellipse at distance r."
     values, vectors = np.linalg.eigh(cov)
     return r * np.sqrt(values), vectors
@@ -100,7 +101,8 @@ def gaussian_kl(mean: np.ndarray, # (d,)
                 other_cov: np.ndarray # (d, d)
                ) -> float: # nats
     "KL(N(mean, cov) || N(other_mean, other_cov))."
-    at = lambda m, c: gaussian_expected_log_prob(np.ones(1), mean[None], cov[None], m[None], c[None])
+    at = lambda m, c: gaussian_expected_log_prob(np.ones(1), mean[None], cov[None], m[None],
+            c[None])
     return at(mean, cov) - at(other_mean, other_cov)
 
 # %% ../../nbs/book/05_gaussian.ipynb #58cab6e4
@@ -116,12 +118,14 @@ def conditional(mean: np.ndarray, # (d,)
                 cov: np.ndarray, # (d, d)
                 columns, # (o,) the features that are observed
                 values # (o,) what is observed
-               ) -> tuple[np.ndarray, np.ndarray]: # mean (d - o,), cov (d - o, d - o) of the others, in their order
+               ) -> tuple[np.ndarray,
+                       np.ndarray]: # mean (d - o,), cov (d - o, d - o) of the others, in their order
     "The second line of (5.7)."
     o = np.asarray(columns, dtype=int)
     h = np.delete(np.arange(len(mean)), o)
     L = np.linalg.cholesky(cov[np.ix_(o, o)])
-    right = np.linalg.solve(L, np.column_stack([cov[np.ix_(o, h)], np.asarray(values) - mean[o]]))
+    right = np.linalg.solve(L, np.column_stack([cov[np.ix_(o, h)],
+            np.asarray(values) - mean[o]]))
     back, y = right[:, :-1], right[:, -1] # L_ho', y_o
     return mean[h] + back.T @ y, cov[np.ix_(h, h)] - back.T @ back
 
@@ -147,7 +151,8 @@ def niw_log_prob(mean: np.ndarray, # (d,)
     "The log-density (5.8) of one mean and one full covariance, normalised."
     d, log_det = len(mean), np.linalg.slogdet(cov)[1]
     about_mean = gaussian_log_prob(mean[None], m0[None], cov[None] / kappa)[0, 0]
-    log_norm = 0.5 * df * (np.linalg.slogdet(psi)[1] - d * np.log(2)) - multigammaln(df / 2, d)
+    log_norm = 0.5 * df * (np.linalg.slogdet(psi)[1] - d * np.log(2)) - multigammaln(df / 2,
+            d)
     return float(about_mean + log_norm - 0.5 * (df + d + 1) * log_det
                  - 0.5 * np.trace(np.linalg.solve(cov, psi)))
 
@@ -229,7 +234,8 @@ def natural_parameters(means: np.ndarray, # (k, d)
         W = solve_triangular(L, np.diag(scale), lower=True)
         P = W.T @ W
         log_norm = -0.5 * d * np.log(2 * np.pi) - np.log(np.diag(L)).sum()
-        rows.append([log_norm - 0.5 * m @ P @ m, *(P @ m), *np.where(i == j, -0.5, -1.0) * P[i, j]])
+        rows.append([log_norm - 0.5 * m @ P @ m, *(P @ m), *np.where(i == j, -0.5,
+                -1.0) * P[i, j]])
     return np.array(rows)
 
 def moments_from_sums(sums: np.ndarray, # (k, 1 + d + d (d + 1) / 2) sums of resp * phi
@@ -265,4 +271,5 @@ def largest_cancelling(means: np.ndarray, # (k, d)
                       ) -> float: # in standard deviations
     "gamma of (5.12)."
     W = [solve_triangular(L, np.diag(scale), lower=True) for L in np.linalg.cholesky(covs)]
-    return float(max(max(np.linalg.norm(w, 2), np.linalg.norm(w @ m)) for w, m in zip(W, (means - center) / scale)))
+    return float(max(max(np.linalg.norm(w, 2), np.linalg.norm(w @ m)) for w, m in zip(W,
+            (means - center) / scale)))

@@ -69,7 +69,8 @@ def baum_welch_step(xs: list, # of (n, ...) observations, a sequence each
 def stationary_objective(first: np.ndarray, # (k,) expected counts of first states
                          steps: np.ndarray, # (k, k) expected counts of steps
                          trans: np.ndarray # (k, k)
-                        ) -> tuple[float, np.ndarray]: # G in nats, slopes (k, k) of its second sum
+                        ) -> tuple[float,
+                                np.ndarray]: # G in nats, slopes (k, k) of its second sum
     "Formula (8.5), and (8.6): d_i (Z g)_j, where d = stationary(trans), Z = (I - trans + 1 d)^-1."
     d = stationary(trans)
     value = chain_log_joint(first, steps, d, trans)
@@ -85,11 +86,13 @@ def stationary_step(first: np.ndarray, # (k,) expected counts of first states
     def judge(a): # value, slopes, trans; classes that never meet are out
         try: return *stationary_objective(first, steps, a), a
         except ValueError: return -np.inf, None, a
-    value, s, a = max(judge(trans), judge(mode_rows(steps, trans)), key=lambda found: found[0])
+    value, s, a = max(judge(trans), judge(mode_rows(steps, trans)),
+            key=lambda found: found[0])
     size = 1.0
     for _ in range(400):
         lowest = np.where(trans > 0, s, np.inf).min(1, keepdims=True)
-        positive = s - lowest + np.sum(a * (s - lowest), 1, keepdims=True) # no share is lost at once
+        positive = s - lowest + np.sum(a * (s - lowest), 1,
+                keepdims=True) # no share is lost at once
         move, size = mode_rows(steps + a * positive, a) - a, min(1.0, 2 * size)
         while (new := judge(a + size * move))[0] < value and size > 1e-6: size /= 2
         if new[0] < value: break

@@ -19,7 +19,8 @@ def log_joint(x: np.ndarray, # (n, d)
               covs: np.ndarray # (k, d, d)
              ) -> np.ndarray: # (n, k) log p(x_i, z_i = j), nats; -inf for weight 0
     "log pi_j + log N(x_i; mu_j, Sigma_j)."
-    with np.errstate(divide="ignore"): return np.log(weights) + gaussian_log_prob(x, means, covs)
+    with np.errstate(divide="ignore"): return np.log(weights) + gaussian_log_prob(x, means,
+            covs)
 
 def log_likelihood(joint: np.ndarray # (n, k) log p(x_i, z_i = j)
                   ) -> float: # nats
