@@ -131,7 +131,7 @@ class Gaussian(Family):
 
     def ahead(self, data: Data, stats: GaussianStats, n: int) -> Iterator | None: # of (weights, family, its statistics, bound, its rounding)
         "Up to n steps of plain EM from these statistics in one call; None where that is not for these data."
-        own = self.type.name == "full" and data.observed is None and self.k * self.d < WORTH and regular(data)
+        own = type(self) is Gaussian and self.type.name == "full" and data.observed is None and self.k * self.d < WORTH and regular(data)
         fast = small_kernels(self.d) if own else None
         if fast is None: return None
         if stats.half is None: return iter(())

@@ -211,7 +211,8 @@ class Mixture(Parameters):
 
     def ahead(self, data: Data, stats: MixtureStats, n: int) -> Iterator | None: # of (theta, its statistics, bound, rounding in nats)
         "Up to n steps of plain EM from these statistics at once; None where the family has no such way for these data."
-        own = getattr(self.components, "ahead", None) if data.labels is None else None
+        changed = any(getattr(type(self), name) is not getattr(Mixture, name) for name in ("expected_stats", "maximize")) # a user's class has steps of its own
+        own = getattr(self.components, "ahead", None) if data.labels is None and not changed else None
         steps = None if own is None else own(data, stats.components, n)
         rest, total = self.__getstate__(), data.total
         return steps and ((self.bare(rest | {"weights": w, "components": f}), MixtureStats.bare({"counts": s.weight, "components": s}), bound, total * rounding)

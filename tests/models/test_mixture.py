@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from scipy import stats as dist
-from em_notes import (GMM, Degenerate, DirichletPrior, Mixture, MixturePrior, NormalInverseWishart, Poisson, check_model, em)
+from em_notes import (GMM, Degenerate, DirichletPrior, Gaussian, Mixture, MixturePrior, NormalInverseWishart, Poisson, check_model, em)
 from em_notes.data import datasets
 from em_notes.laws import same
 from em_notes.protocol import leaves
@@ -281,3 +281,15 @@ def test_several_steps_end_where_one_needs_care():
     with pytest.raises(Degenerate) as one: em(start, x, tol=0, backend="numpy")
     with pytest.raises(Degenerate) as two: em(start, x, tol=0, backend="numba")
     assert one.value.state.t == two.value.state.t and str(one.value) == str(two.value)
+
+
+def test_steps_of_a_class_of_ones_own_are_taken():
+    class Held(Mixture): # its weights stay
+        def maximize(self, stats, prior=None): return super().maximize(stats, prior).replaced(weights=self.weights)
+    class Still(Gaussian): # its covariances stay
+        def maximize(self, stats, prior=None): return Still(super().maximize(stats, prior).means, self.covs)
+    x, means, covs = datasets.faithful(), [[2.0, 54], [4.3, 80]], [np.diag([0.2, 36.0])] * 2
+    held = em(Held([0.3, 0.7], Gaussian(means, covs)), x, max_iter=9, tol=0).theta
+    assert type(held) is Held and np.array_equal(held.weights, [0.3, 0.7]) and not np.allclose(held.components.means, means, atol=1e-3)
+    still = em(Mixture([0.3, 0.7], Still(means, covs)), x, max_iter=9, tol=0).theta
+    assert type(still.components) is Still and np.array_equal(still.components.covs, covs) and not np.allclose(still.weights, [0.3, 0.7], atol=1e-3)
