@@ -11,7 +11,7 @@ READY  := $(VENV)/.ready
 export NUMBA_CACHE_DIR := $(abspath _build/numba)
 
 .DEFAULT_GOAL := help
-.PHONY: help book lab serve pages check test coverage oldest bench freeze hooks clean
+.PHONY: help book lab serve pages lessons check test coverage oldest bench freeze hooks clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ serve: $(READY) ## serve _docs/ on localhost (PORT=8000)
 
 pages: $(READY) ## open every page of a rendered site in a browser (SITE=_docs)
 	@$(BIN)/python -m pytest tests/site/test_pages.py -n auto --site $(SITE)
+
+lessons: $(READY) ## run every lesson in JupyterLab, and move its figures: some ten minutes
+	@$(BIN)/python -m pytest tests/site/test_lab.py --lessons -n auto --dist loadgroup
 
 check: $(READY) ## before a commit, under a minute: lint, types, modules in sync, layers, the fast tests
 	@$(BIN)/ruff check --quiet .

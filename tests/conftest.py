@@ -17,6 +17,7 @@ SLOW_FIXTURES = {"site", "lab", "browser"}  # the first of these runs all notebo
 
 def pytest_addoption(parser):
     parser.addoption("--site", type=Path, help="a rendered site to test, by nbconvert or Quarto; default: render one with nbconvert")
+    parser.addoption("--lessons", action="store_true", help="run every lesson in JupyterLab, which takes many minutes, and not only a few notebooks")
 
 
 def pytest_configure(config):

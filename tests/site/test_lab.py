@@ -84,7 +84,8 @@ def lab(tmp_path_factory):
             server.wait(timeout=30)
 
 
-NOTEBOOKS = [name for name in map(name_of, chapters()) if name.startswith("book/") or name in ("index", "widgets", "figures")]
+FEW = ("index", "book/01_jensen", "figures", "widgets")  # at the top and in a folder, with players and with figures that compute
+NOTEBOOKS = [name for name in map(name_of, chapters()) if name.startswith("book/") or name in FEW]
 
 
 def run_all(browser, lab, name):
@@ -100,7 +101,8 @@ def run_all(browser, lab, name):
         return kernels and all(kernel["execution_state"] == "idle" for kernel in kernels)
 
     wait_until(idle, 120, "starting the kernel")
-    assert page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    # the first notebook of a lab may be open before its commands are
+    wait_until(lambda: page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')"), 60, "running all cells")
     wait_until(idle, 180, "running the notebook")
     notebook = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
     errors = notebook.locator(", ".join(f'[data-mime-type="application/vnd.jupyter.{kind}"]' for kind in ("error", "stderr")))
@@ -125,8 +127,13 @@ def close(page, lab, name):
         urllib.request.urlopen(request, timeout=20).close()
 
 
-# Two servers where there are workers for both; a notebook runs once.
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.xdist_group(f"lab {i % 2}")) for i, name in enumerate(NOTEBOOKS)])
+def pytest_generate_tests(metafunc):
+    "All lessons with `--lessons`, else a few notebooks. Two servers where there are workers for both; a notebook runs once."
+    if "name" in metafunc.fixturenames:
+        names = NOTEBOOKS if metafunc.config.getoption("--lessons") else FEW
+        metafunc.parametrize("name", [pytest.param(name, marks=pytest.mark.xdist_group(f"lab {i % 2}")) for i, name in enumerate(names)])
+
+
 def test_notebook_runs_and_its_figures_move(browser, lab, name):
     page, notebook = run_all(browser, lab, name)
     for player in notebook.locator(".em-player").all():
