@@ -46,7 +46,7 @@ def lab(tmp_path_factory):
     "Address and token of a JupyterLab on a copy of the project, with its own configuration."
     home = tmp_path_factory.mktemp("lab")
     ignore = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
-    for name in ("nbs", "em_notes"):
+    for name in ("nbs", "em_notes", "benchmarks"):  # their results are shown
         shutil.copytree(ROOT / name, home / name, symlinks=True, ignore=ignore)
     for name in ("settings.ini", "_quarto.yml"):
         shutil.copy(ROOT / name, home)
@@ -101,8 +101,7 @@ def run_all(browser, lab, name):
         return kernels and all(kernel["execution_state"] == "idle" for kernel in kernels)
 
     wait_until(idle, 120, "starting the kernel")
-    # the first notebook of a lab may be open before its commands are
-    wait_until(lambda: page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')"), 60, "running all cells")
+    assert page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')"), "a cell failed"
     wait_until(idle, 180, "running the notebook")
     notebook = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
     errors = notebook.locator(", ".join(f'[data-mime-type="application/vnd.jupyter.{kind}"]' for kind in ("error", "stderr")))
